@@ -1,0 +1,137 @@
+import { parseResult } from '../../common/actions.ts';
+import type { CompletionReply, CompletionResult, EventListener, Refusal } from '../../common/events.ts';
+import { newId } from '../../common/ids.ts';
+import type { Logger } from '../../common/logger.ts';
+import type { CompletionJob, Queues } from '../../common/queues.ts';
+import type { AdmissionControl } from '../admission/admission.ts';
+import { Problem, unavailable } from '../http/problem.ts';
+import type { Actions } from './actions.ts';
+
+/** A completion whose right has been verified. */
+export type VerifiedCompletion = Omit<CompletionJob, 'kind' | 'acceptedAt' | 'replyTo'>;
+
+/** What a completion is answered with: it counts, or it is on its way and will not be lost. */
+export type CompletionAnswer = { readonly result: CompletionResult } | { readonly queued: true };
+
+/** An action is remembered as under way for this much longer than its caller waits, milliseconds. */
+const PENDING_MARGIN_MS = 8000;
+
+/** Sends verified completions to the workers, and waits for what becomes of them. */
+export class Completions {
+  /** Workers reply to this name: one instance waits, and no other need listen. */
+  readonly #instanceId = newId();
+  readonly #waiting = new Map<string, ((reply: CompletionReply) => void)[]>();
+  readonly #deps: { admission: AdmissionControl; queues: Queues; actions: Actions; log: Logger };
+
+  constructor(deps: { admission: AdmissionControl; queues: Queues; actions: Actions; log: Logger }) {
+    this.#deps = deps;
+  }
+
+  async start(events: EventListener): Promise<void> {
+    await events.onReplies(this.#instanceId, (replies) => {
+      for (const reply of replies) this.#waiting.get(reply.actionId)?.forEach((resolve) => resolve(reply));
+    });
+  }
+
+  /** How many requests wait for a worker. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /**
+   * Has a completion applied.
+   *
+   * @param waitMs how long to wait for the result before answering that it is queued
+   * @throws ACTION_ALREADY_COMPLETED with the first result, ACTION_IN_PROGRESS, what admission throws, UNAVAILABLE
+   */
+  async complete(completion: VerifiedCompletion, waitMs: number, setHeaders: (headers: Record<string, string>) => void): Promise<CompletionAnswer> {
+    const { admission, queues } = this.#deps;
+    const { userId, actionId } = completion;
+    const admitted = await admission.admit({
+      kind: 'complete',
+      ip: completion.ip ?? '',
+      userId,
+      actionId,
+      holdMs: waitMs + PENDING_MARGIN_MS,
+    });
+    if (!admitted.admitted) {
+      const result = parseResult(admitted.known);
+      throw result ? alreadyCompleted(result) : inProgress();
+    }
+    setHeaders(admitted.headers);
+    const job: CompletionJob = { ...completion, kind: 'completion', acceptedAt: admitted.at, replyTo: this.#instanceId };
+    const reply = this.#reply(actionId, waitMs);
+    try {
+      await queues.enqueueCompletion(job);
+    } catch (error) {
+      reply.cancel();
+      await admission.release(userId, actionId).catch(() => undefined);
+      throw unavailable('The completion cannot be queued right now.', error);
+    }
+    const answer = await reply.promise;
+    return answer ? read(answer) : this.#queued(job);
+  }
+
+  /** The wait is over without a reply: the acceptance is made durable, so that no fault can lose it. */
+  async #queued(job: CompletionJob): Promise<CompletionAnswer> {
+    const { actions, log } = this.#deps;
+    const late = await actions.keptResult(job.userId, job.actionId);
+    if (late) return { result: late };
+    try {
+      const status = await actions.recordAcceptance(job.actionId, job.acceptedAt, job);
+      if (status === 'completed') {
+        const action = await actions.find(job.userId, job.actionId);
+        if (action?.result) return { result: action.result };
+      }
+      if (status === 'cancelled') throw cancelled();
+    } catch (error) {
+      if (error instanceof Problem) throw error;
+      // Without Postgres the job in Redis, on its disk, is the record.
+      log.warn({ err: error, action: job.actionId }, 'an acceptance is recorded in Redis only');
+    }
+    return { queued: true };
+  }
+
+  #reply(actionId: string, waitMs: number): { promise: Promise<CompletionReply | undefined>; cancel: () => void } {
+    let settle: (reply: CompletionReply | undefined) => void = () => undefined;
+    const promise = new Promise<CompletionReply | undefined>((resolve) => (settle = resolve));
+    const resolvers = this.#waiting.get(actionId) ?? [];
+    resolvers.push(settle);
+    this.#waiting.set(actionId, resolvers);
+    const timer = setTimeout(() => settle(undefined), waitMs);
+    const cancel = (): void => {
+      clearTimeout(timer);
+      const left = (this.#waiting.get(actionId) ?? []).filter((resolve) => resolve !== settle);
+      if (left.length > 0) this.#waiting.set(actionId, left);
+      else this.#waiting.delete(actionId);
+    };
+    void promise.then(cancel);
+    return {
+      promise,
+      cancel: () => {
+        settle(undefined);
+        cancel();
+      },
+    };
+  }
+}
+
+export const alreadyCompleted = (result: CompletionResult): Problem =>
+  new Problem('ACTION_ALREADY_COMPLETED', 'The action counts already; `result` is the first answer.', { members: { result } });
+const inProgress = (): Problem =>
+  new Problem('ACTION_IN_PROGRESS', 'The action is being completed. GET /actions/{actionId} tells what became of it.');
+const cancelled = (): Problem => new Problem('ACTION_CANCELLED', 'The action was cancelled and cannot be completed.');
+
+const refusals: Record<Refusal, () => Problem> = {
+  cancelled,
+  rejected: () => new Problem('ACTION_REJECTED', 'The action was rejected and cannot be completed.'),
+  held: () => new Problem('VERIFICATION_REQUIRED', 'The action is held until it has been verified.'),
+  unknown: () => new Problem('ACTION_NOT_FOUND', 'There is no such action. Start it first.'),
+  not_yours: () => new Problem('ACTION_ID_TAKEN', 'Another action has this id. Use a new one.'),
+  token_mismatch: () => new Problem('ACTION_TOKEN_INVALID', 'This is not the token that the action was started with.'),
+};
+
+function read(reply: CompletionReply): CompletionAnswer {
+  if (reply.outcome === 'completed') return { result: reply.result };
+  throw reply.outcome === 'duplicate' ? alreadyCompleted(reply.result) : refusals[reply.outcome]();
+}

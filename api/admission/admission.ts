@@ -1,0 +1,191 @@
+import { circuitBreaker, ConsecutiveBreaker, handleAll } from 'cockatiel';
+import { actionKey, openActionsKey, PENDING } from '../../common/actions.ts';
+import type { Config } from '../../common/config.ts';
+import { loadScript, scriptCaller, type Redis } from '../../common/redis.ts';
+import { Problem, unavailable } from '../http/problem.ts';
+
+const admit = loadScript(new URL('lua/admit.lua', import.meta.url));
+
+/** What a request is, to the limits. */
+export type Kind = 'start' | 'complete' | 'read' | 'write' | 'login' | 'register';
+
+/** Somebody whose requests are counted together. */
+interface Subject {
+  readonly key: string;
+  /** a minute; 0 = none */
+  readonly limit: number;
+  readonly name: string;
+}
+
+export interface Ask {
+  readonly kind: Kind;
+  readonly ip: string;
+  readonly userId?: string;
+  readonly actionId?: string;
+  /** start: how long the action stays open; complete: how long it counts as under way, milliseconds */
+  readonly holdMs?: number;
+  /** login: the name that is tried */
+  readonly loginName?: string;
+}
+
+/** Let in, with the headers that tell the caller what is left; or known already, with what is known of the action. */
+export type Admission =
+  | { readonly admitted: true; readonly at: number; readonly headers: Record<string, string> }
+  | { readonly admitted: false; readonly known: string };
+
+/** A refusal is an answer, and no sign that Redis is away. */
+const keepRefusals = (error: unknown): Problem => {
+  if (error instanceof Problem && error.status === 429) return error;
+  throw error;
+};
+
+const LOGIN_FAILURES_A_NAME = 10;
+const LOGIN_FAILURES_AN_IP = 30;
+
+/**
+ * The door: replays, limits by user and IP, open actions and the global ceiling, in one round trip to Redis, shared by
+ * all API processes. A request that is refused uses up nothing.
+ */
+export class AdmissionControl {
+  readonly #redis: Redis;
+  readonly #call: ReturnType<typeof scriptCaller>;
+  readonly #config: Config;
+  readonly #onRefusal: (reason: string, ask: Ask) => void;
+  readonly #breaker = circuitBreaker(handleAll, { halfOpenAfter: 1000, breaker: new ConsecutiveBreaker(3) });
+
+  constructor(redis: Redis, config: Config, onRefusal: (reason: string, ask: Ask) => void) {
+    this.#redis = redis;
+    this.#call = scriptCaller(redis, [admit]);
+    this.#config = config;
+    this.#onRefusal = onRefusal;
+  }
+
+  /**
+   * @throws RATE_LIMITED, TOO_MANY_OPEN_ACTIONS or UNAVAILABLE, each with when to come back
+   */
+  async admit(ask: Ask): Promise<Admission> {
+    const subjects = this.#subjects(ask);
+    const userId = ask.userId ?? '';
+    const actionId = ask.actionId ?? '';
+    const keys = [
+      actionKey(userId, actionId),
+      openActionsKey(userId),
+      'laurel:admission:global',
+      ...subjects.flatMap(({ key }) => [key, `${key}:refusals`, `${key}:block`, `${key}:level`]),
+    ];
+    const mode = ask.kind === 'start' || ask.kind === 'complete' ? ask.kind : 'other';
+    const globalRate = ask.kind === 'read' ? 0 : this.#config.RATE_LIMIT_GLOBAL_PER_SECOND;
+    let reply: (string | number)[];
+    try {
+      reply = (await this.#call.call(
+        admit,
+        keys.length,
+        ...keys,
+        mode,
+        actionId,
+        this.#config.MAX_OPEN_ACTIONS,
+        ask.holdMs ?? 0,
+        globalRate,
+        this.#config.RATE_LIMIT_BLOCK_AFTER,
+        ...subjects.map(({ limit }) => limit),
+      )) as (string | number)[];
+    } catch (error) {
+      throw unavailable('The service cannot check its limits right now.', error);
+    }
+    return this.#read(reply, ask, subjects);
+  }
+
+  /** As `admit`, for reads, which do not fail with Redis: without it nobody is counted. @returns the headers */
+  async admitRead(ask: Ask): Promise<Record<string, string>> {
+    if (this.#subjects(ask).every(({ limit }) => limit === 0)) return {};
+    try {
+      const admission = await this.#breaker.execute(() => this.admit(ask).catch(keepRefusals));
+      if (admission instanceof Problem) throw admission;
+      return admission.admitted ? admission.headers : {};
+    } catch (error) {
+      if (error instanceof Problem && error.status === 429) throw error;
+      return {};
+    }
+  }
+
+  #read(reply: (string | number)[], ask: Ask, subjects: readonly Subject[]): Admission {
+    const [verdict, ...rest] = reply;
+    if (verdict === 'known') return { admitted: false, known: String(rest[0]) };
+    if (verdict === 'ok') return { admitted: true, at: Number(rest[0]), headers: limitHeaders(subjects, rest.slice(1).map(Number)) };
+    this.#onRefusal(String(verdict), ask);
+    if (verdict === 'open') {
+      throw new Problem(
+        'TOO_MANY_OPEN_ACTIONS',
+        `A user may have ${this.#config.MAX_OPEN_ACTIONS} open actions. Complete or cancel one, or wait until one expires.`,
+        { retryAfter: Number(rest[0]) / 1000 },
+      );
+    }
+    if (verdict === 'busy') {
+      throw new Problem('UNAVAILABLE', 'The service is at its ceiling. Send the same request again in a moment.', {
+        retryAfter: Number(rest[0]) / 1000,
+      });
+    }
+    const subject = subjects[Number(rest[0])];
+    const retryAfter = Math.max(1, Math.ceil(Number(rest[1]) / 1000));
+    const headers = subject && subject.limit > 0 ? policyHeaders(subject, 0, retryAfter) : {};
+    const detail =
+      verdict === 'blocked'
+        ? `Too many refused requests: blocked for ${retryAfter} s.`
+        : `The limit is ${subject?.limit ?? 0} in 60 s. Try again in ${retryAfter} s.`;
+    throw new Problem('RATE_LIMITED', detail, { retryAfter, headers });
+  }
+
+  /** Forgets that a completion is under way, after it could not be enqueued. */
+  async release(userId: string, actionId: string): Promise<void> {
+    const key = actionKey(userId, actionId);
+    if ((await this.#redis.get(key)) === PENDING) await this.#redis.del(key);
+  }
+
+  /** An action that ended, or never began, is no longer open. */
+  async closeAction(userId: string, actionId: string): Promise<void> {
+    await this.#redis.zrem(openActionsKey(userId), actionId);
+  }
+
+  /** Takes a login back off the count: it was not a failure. */
+  async forgetLogin(ask: Ask, at: number): Promise<void> {
+    await Promise.all(this.#subjects(ask).map(({ key }) => this.#redis.lrem(key, 1, String(at))));
+  }
+
+  #subjects({ kind, ip, userId, loginName }: Ask): Subject[] {
+    const c = this.#config;
+    const user = (name: string, limit: number): Subject => ({ key: `laurel:{${userId ?? ''}}:limit:${name}`, limit, name });
+    const address = (name: string, limit: number): Subject => ({ key: `laurel:{ip-${ip}}:limit:${name}`, limit, name: `ip-${name}` });
+    const perIp = c.RATE_LIMIT_IP_PER_MINUTE;
+    switch (kind) {
+      case 'start':
+        return [user('start', c.RATE_LIMIT_START_PER_MINUTE), address('write', perIp)];
+      case 'complete':
+        return [user('complete', c.RATE_LIMIT_COMPLETE_PER_MINUTE), address('write', perIp)];
+      case 'read':
+        return userId === undefined ? [address('read', perIp)] : [user('read', c.RATE_LIMIT_READ_PER_MINUTE)];
+      case 'write':
+      case 'register':
+        return [address('write', perIp)];
+      case 'login':
+        return [
+          { key: `laurel:{login-${loginName ?? ''}}:limit:login`, limit: LOGIN_FAILURES_A_NAME, name: 'login' },
+          address('login', perIp === 0 ? 0 : LOGIN_FAILURES_AN_IP),
+        ];
+    }
+  }
+}
+
+/** The header fields of draft-ietf-httpapi-ratelimit-headers, for the limit that is nearest to its end. */
+function limitHeaders(subjects: readonly Subject[], figures: readonly number[]): Record<string, string> {
+  let nearest: { subject: Subject; remaining: number; resetMs: number } | undefined;
+  subjects.forEach((subject, i) => {
+    const [remaining, resetMs] = [figures[2 * i] ?? -1, figures[2 * i + 1] ?? 0];
+    if (remaining >= 0 && (!nearest || remaining < nearest.remaining)) nearest = { subject, remaining, resetMs };
+  });
+  return nearest ? policyHeaders(nearest.subject, nearest.remaining, Math.ceil(nearest.resetMs / 1000)) : {};
+}
+
+const policyHeaders = (subject: Subject, remaining: number, resetSeconds: number): Record<string, string> => ({
+  RateLimit: `"${subject.name}";r=${remaining};t=${resetSeconds}`,
+  'RateLimit-Policy': `"${subject.name}";q=${subject.limit};w=60`,
+});

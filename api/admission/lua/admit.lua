@@ -1,0 +1,112 @@
+--[[
+  Decides in one step whether a request is let in, and takes note of it only if it is.
+
+  Each subject (a user, an IP) has a list of its last admissions, newest first, in ms: a request fits when the list's
+  limit-th entry is older than a minute. That is a true sliding window: never more than the limit in any 60 s.
+
+  KEYS[1] the action's key   KEYS[2] the user's open actions   KEYS[3] the global bucket
+  KEYS[4 + 4i ...] per subject: admissions, refusals, block, block level
+  ARGV[1] mode: complete | start | other   ARGV[2] action id   ARGV[3] most open actions
+  ARGV[4] the action's expiry, ms from now (start), or how long it may be under way, ms (complete)
+  ARGV[5] global rate, a second (0 = none)   ARGV[6] refusals a minute that block (0 = never)
+  ARGV[7 + i] per subject: limit a minute (0 = none)
+  Returns {'ok', now ms, (remaining, reset ms) per subject}
+    or {'known', value of the action's key} | {'limited', subject, retry ms} | {'blocked', subject, retry ms}
+    | {'open', retry ms} | {'busy', retry ms}
+]]
+local MINUTE = 60000
+local HOUR = 3600000
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local mode, block_after = ARGV[1], tonumber(ARGV[6])
+local subjects = #ARGV - 6
+
+-- How long until one more fits, in ms; 0 when it fits now.
+local function wait_for(key, limit)
+  local oldest = redis.call('LINDEX', key, limit - 1)
+  return oldest and math.max(0, tonumber(oldest) + MINUTE - now) or 0
+end
+
+-- How many of the newest entries are within the minute (the list is in order).
+local function count_recent(key, limit)
+  local low, high = 0, math.min(redis.call('LLEN', key), limit)
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if tonumber(redis.call('LINDEX', key, middle)) > now - MINUTE then low = middle + 1 else high = middle end
+  end
+  return low
+end
+
+local function note(key, limit)
+  redis.call('LPUSH', key, now)
+  redis.call('LTRIM', key, 0, limit - 1)
+  redis.call('PEXPIRE', key, MINUTE)
+end
+
+if mode == 'complete' then
+  local known = redis.call('GET', KEYS[1])
+  if known then return {'known', known} end
+end
+
+for i = 0, subjects - 1 do
+  local left = redis.call('PTTL', KEYS[6 + 4 * i])
+  if left > 0 then return {'blocked', i, left} end
+end
+
+for i = 0, subjects - 1 do
+  local limit = tonumber(ARGV[7 + i])
+  local wait = limit > 0 and wait_for(KEYS[4 + 4 * i], limit) or 0
+  if wait > 0 then
+    if block_after > 0 then
+      local refusals = KEYS[5 + 4 * i]
+      note(refusals, block_after)
+      if redis.call('LLEN', refusals) == block_after and wait_for(refusals, block_after) > 0 then
+        local level = redis.call('INCR', KEYS[7 + 4 * i])
+        local length = math.min(MINUTE * 2 ^ (level - 1), HOUR)
+        redis.call('PEXPIRE', KEYS[7 + 4 * i], length + HOUR)
+        redis.call('SET', KEYS[6 + 4 * i], level, 'PX', length)
+        redis.call('DEL', refusals)
+        return {'blocked', i, length}
+      end
+    end
+    return {'limited', i, wait}
+  end
+end
+
+if mode == 'start' then
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+  if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[3]) then
+    local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+    return {'open', math.max(1, tonumber(first[2]) - now)}
+  end
+end
+
+local rate = tonumber(ARGV[5])
+if rate > 0 then
+  local bucket = redis.call('HMGET', KEYS[3], 'tokens', 'at')
+  local tokens = math.min(2 * rate, (tonumber(bucket[1]) or 2 * rate) + (now - (tonumber(bucket[2]) or now)) * rate / 1000)
+  if tokens < 1 then return {'busy', math.ceil((1 - tokens) * 1000 / rate)} end
+  redis.call('HSET', KEYS[3], 'tokens', tostring(tokens - 1), 'at', now)
+  redis.call('PEXPIRE', KEYS[3], 10000)
+end
+
+local reply = {'ok', now}
+for i = 0, subjects - 1 do
+  local key, limit = KEYS[4 + 4 * i], tonumber(ARGV[7 + i])
+  if limit > 0 then
+    note(key, limit)
+    local remaining = limit - count_recent(key, limit)
+    reply[#reply + 1] = remaining
+    reply[#reply + 1] = remaining > 0 and MINUTE or wait_for(key, limit)
+  else
+    reply[#reply + 1] = -1
+    reply[#reply + 1] = 0
+  end
+end
+if mode == 'start' then
+  redis.call('ZADD', KEYS[2], now + tonumber(ARGV[4]), ARGV[2])
+  redis.call('PEXPIRE', KEYS[2], HOUR)
+elseif mode == 'complete' then
+  redis.call('SET', KEYS[1], 'pending', 'PX', ARGV[4])
+end
+return reply

@@ -1,0 +1,68 @@
+import type Koa from 'koa';
+import jwt from 'koa-jwt';
+import { AccessTokenError, type AccessTokens } from '../../common/identity/access-tokens.ts';
+import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
+import { Problem, unavailable } from './problem.ts';
+import type { Access, Caller } from './route.ts';
+
+export interface AuthenticateDeps {
+  readonly accessTokens: AccessTokens;
+  readonly directory: UserDirectory;
+  /** makes a user at the first sight of an outside token, where that is allowed */
+  readonly provision: (userId: string, username: string | undefined) => Promise<UserProfile | undefined>;
+  readonly publicReads: boolean;
+}
+
+const bearer = /^Bearer +([^ ]+)$/i;
+const challenge = { 'WWW-Authenticate': 'Bearer' };
+
+/** Finds out who calls, by the bearer token, and whether they may. */
+export function createAuthenticator({ accessTokens, directory, provision, publicReads }: AuthenticateDeps) {
+  const verify = jwt({
+    // koa-jwt's types know text only; jsonwebtoken takes key objects, which spare it a parse at every call.
+    secret: ((header: { alg?: string; kid?: string }) => accessTokens.keysFor(header)) as unknown as jwt.SecretLoader,
+    key: 'claims',
+    getToken: (ctx) => bearer.exec(ctx.get('authorization'))?.[1] ?? '',
+    ...accessTokens.verifyOptions,
+  } as jwt.Options);
+
+  async function identify(ctx: Koa.Context): Promise<Caller> {
+    let identity;
+    try {
+      await verify(ctx, () => Promise.resolve());
+      identity = accessTokens.identify((ctx.state as { claims?: unknown }).claims);
+    } catch (error) {
+      const cause = error instanceof Error && 'originalError' in error ? error.originalError : error;
+      if (cause instanceof Error && cause.name === 'TokenExpiredError') {
+        throw new Problem('TOKEN_EXPIRED', 'The access token has expired. Refresh it, or sign in again.', { headers: challenge });
+      }
+      if (cause instanceof AccessTokenError || (error as { status?: number }).status === 401) {
+        throw new Problem('UNAUTHENTICATED', 'Send a valid access token as “Authorization: Bearer <token>”.', { headers: challenge });
+      }
+      throw error;
+    }
+    let profile: UserProfile | undefined;
+    try {
+      profile = (await directory.find(identity.userId)) ?? (await provision(identity.userId, identity.username));
+    } catch (error) {
+      throw unavailable('The user cannot be looked up right now.', error);
+    }
+    if (!profile) throw new Problem('USER_NOT_FOUND', 'The token’s user is not known here. Register it first.');
+    if (profile.erased) throw new Problem('UNAUTHENTICATED', 'The user no longer exists.', { headers: challenge });
+    if (profile.banned) throw new Problem('USER_BANNED', 'The user is banned. Contact the game’s support.');
+    return { identity, profile };
+  }
+
+  /** @returns the caller; undefined for an anonymous one where that is allowed @throws 401, 403 or 404 */
+  return async function authenticate(ctx: Koa.Context, access: Access): Promise<Caller | undefined> {
+    const anonymous = ctx.get('authorization') === '';
+    if (access === 'anyone' || (access === 'reader' && publicReads && anonymous)) return undefined;
+    const caller = await identify(ctx);
+    if (access === 'admin' && caller.identity.role !== 'admin') {
+      throw new Problem('FORBIDDEN', 'This is for administrators.');
+    }
+    return caller;
+  };
+}
+
+export type Authenticate = ReturnType<typeof createAuthenticator>;

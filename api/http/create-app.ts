@@ -1,0 +1,195 @@
+import cors from '@koa/cors';
+import bodyParser from '@koa/bodyparser';
+import Router from '@koa/router';
+import helmet from 'helmet';
+import Koa from 'koa';
+import type { Config } from '../../common/config.ts';
+import { newId } from '../../common/ids.ts';
+import type { Logger } from '../../common/logger.ts';
+import type { Metrics } from '../../common/metrics.ts';
+import type { AdmissionControl } from '../admission/admission.ts';
+import type { Authenticate } from './authenticate.ts';
+import { clientIp } from './client-ip.ts';
+import { Problem } from './problem.ts';
+import type { Input, Route } from './route.ts';
+import { refuseHostileJson, validate } from './validate.ts';
+
+export interface AppDeps {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly authenticate: Authenticate;
+  readonly admission: AdmissionControl;
+  readonly routes: readonly Route[];
+  /** pages, documentation, the operators' part: whatever is not a route of the API */
+  readonly pages: readonly Koa.Middleware[];
+}
+
+const PREFIX = '/api/v1';
+const BODY_LIMIT = '16kb';
+const MAX_URL = 4096;
+const requestIdPattern = /^[\w.-]{8,64}$/;
+
+/** Headers that keep a browser from being turned against its user. No inline script or style anywhere. */
+const securityHeaders = helmet({
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: {
+      defaultSrc: ["'self'"],
+      connectSrc: ["'self'", 'ws:', 'wss:'],
+      imgSrc: ["'self'", 'https:', 'data:'],
+      objectSrc: ["'none'"],
+      baseUri: ["'none'"],
+      formAction: ["'self'"],
+      frameAncestors: ["'none'"],
+    },
+  },
+  crossOriginResourcePolicy: { policy: 'cross-origin' },
+  strictTransportSecurity: { maxAge: 31_536_000, includeSubDomains: false },
+});
+
+/** The HTTP application: what every request goes through, around routes that are values. */
+export function createApp(deps: AppDeps): Koa {
+  const { config, log, metrics, routes, pages } = deps;
+  const app = new Koa();
+  const durations = metrics.histogram('laurel_http_request_duration_seconds', 'Time to answer, by route and status.', [
+    'method',
+    'route',
+    'status',
+  ] as const);
+
+  app.on('error', (err: Error) => log.error({ err }, 'answering failed'));
+
+  app.use(async (ctx, next) => {
+    const stop = durations.startTimer();
+    const given = ctx.get('x-request-id');
+    const requestId = requestIdPattern.test(given) ? given : newId();
+    ctx.set('X-Request-Id', requestId);
+    securityHeaders(ctx.req, ctx.res, () => undefined);
+    try {
+      if (ctx.url.length > MAX_URL) throw new Problem('INVALID_REQUEST', `The address is longer than ${MAX_URL} characters.`);
+      await next();
+    } catch (error) {
+      sendProblem(ctx, toProblem(error), requestId, log);
+    }
+    // Koa's types promise a route; unmatched requests have none.
+    const route = (ctx as { _matchedRoute?: string })._matchedRoute ?? 'none';
+    stop({ method: ctx.method, route: String(route), status: ctx.status });
+  });
+
+  const allowed = new Set(config.CORS_ORIGINS);
+  app.use(
+    cors({
+      // An origin that is not listed gets no header, and the browser keeps the answer from the page.
+      origin: (ctx) => (allowed.has(ctx.get('origin')) ? ctx.get('origin') : ''),
+      allowMethods: 'GET,POST,PUT,PATCH,DELETE',
+      allowHeaders: ['Authorization', 'Content-Type', 'If-None-Match', 'Prefer', 'X-Request-Id', 'Last-Event-ID'],
+      exposeHeaders: ['ETag', 'Location', 'Retry-After', 'RateLimit', 'RateLimit-Policy', 'X-Request-Id'],
+      maxAge: 600,
+      keepHeadersOnError: true,
+    }),
+  );
+
+  const router = new Router();
+  for (const route of routes) router[route.method](PREFIX + route.path, serve(route, deps));
+  app.use(router.routes());
+  app.use(refuseOtherMethods(router));
+  for (const page of pages) app.use(page);
+  app.use((ctx) => {
+    throw new Problem('NOT_FOUND', `There is nothing at ${ctx.path}. The routes are described at /docs.`);
+  });
+  return app;
+}
+
+const parseJson = bodyParser({
+  enableTypes: ['json'],
+  jsonLimit: BODY_LIMIT,
+  jsonStrict: true,
+  onError: (error) => {
+    const { status, type } = error as { status?: number; type?: string };
+    if (status === 413) throw new Problem('PAYLOAD_TOO_LARGE', 'A body may have 16 KB at most.');
+    if (type === 'encoding.unsupported' || status === 415) {
+      throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send the body as UTF-8 JSON, not encoded otherwise.');
+    }
+    throw new Problem('INVALID_REQUEST', 'The body is not valid JSON.', { errors: [{ path: '', message: 'is not valid JSON' }] });
+  },
+});
+
+/** The media types in which a body is read; nothing else is guessed at. */
+async function readBody(ctx: Koa.Context): Promise<unknown> {
+  const hasBody = ctx.get('transfer-encoding') !== '' || Number(ctx.get('content-length')) > 0;
+  if (!hasBody) return {};
+  if (!ctx.is('json', '+json')) throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json.');
+  await parseJson(ctx as Parameters<typeof parseJson>[0], () => Promise.resolve());
+  const body: unknown = (ctx.request as { body?: unknown }).body ?? {};
+  refuseHostileJson(body);
+  return body;
+}
+
+/** What one route does with a request: who is it, may they, is it well-formed, is it within the limits, and then the work. */
+function serve(route: Route, { config, authenticate, admission }: AppDeps): Koa.Middleware {
+  return async (ctx) => {
+    const caller = await authenticate(ctx, route.access);
+    const ip = clientIp(ctx.req.socket.remoteAddress, ctx.get('x-forwarded-for') || undefined, config.TRUSTED_PROXIES);
+    if (route.read) {
+      const limits = await admission.admitRead({ kind: 'read', ip, ...(caller && { userId: caller.profile.userId }) });
+      ctx.set(limits);
+    }
+    const input: Input = {
+      params: route.params ? validate('params', route.params, (ctx as { params?: unknown }).params) : {},
+      query: route.query ? validate('query', route.query, { ...ctx.query }) : {},
+      body: route.body ? validate('body', route.body, await readBody(ctx)) : {},
+      caller,
+      ip,
+      userAgent: ctx.get('user-agent').slice(0, 512) || null,
+      header: (name) => ctx.get(name) || undefined,
+      setHeader: (name, value) => ctx.set(name, value),
+    };
+    const reply = await route.handle(input);
+    ctx.status = reply.status;
+    if (reply.headers) ctx.set({ ...reply.headers });
+    if (reply.body === undefined) {
+      ctx.body = null;
+      ctx.status = reply.status;
+    } else ctx.body = reply.body;
+  };
+}
+
+/** A known path with another method is 405 with the methods that it has, also below /api/v1 only. */
+function refuseOtherMethods(router: Router): Koa.Middleware {
+  return async (ctx, next) => {
+    const { path, pathAndMethod } = router.match(ctx.path, ctx.method);
+    if (path.length === 0 || pathAndMethod.length > 0) return next();
+    const methods = [...new Set(path.flatMap((layer) => layer.methods))];
+    const allow = { Allow: methods.join(', ') };
+    if (ctx.method === 'OPTIONS') {
+      ctx.set(allow);
+      ctx.status = 204;
+      return;
+    }
+    throw new Problem('METHOD_NOT_ALLOWED', `${ctx.method} is not possible here. Possible: ${allow.Allow}.`, { headers: allow });
+  };
+}
+
+/** What went wrong, in the form in which clients get it. Whatever was not foreseen tells nothing of the inside. */
+function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  const status = (error as { status?: unknown } | null)?.status;
+  if (status === 400) return new Problem('INVALID_REQUEST', 'The request is not valid: its address or headers cannot be read.', { cause: error });
+  if (status === 413) return new Problem('PAYLOAD_TOO_LARGE', 'A body may have 16 KB at most.', { cause: error });
+  if (status === 404) return new Problem('NOT_FOUND', 'There is nothing at this address.', { cause: error });
+  return new Problem('INTERNAL_ERROR', 'Something went wrong on our side. Tell the operator the X-Request-Id.', { cause: error });
+}
+
+function sendProblem(ctx: Koa.Context, problem: Problem, requestId: string, log: Logger): void {
+  if (problem.status >= 500) {
+    const level = problem.code === 'UNAVAILABLE' ? 'warn' : 'error';
+    log[level]({ err: problem.cause ?? problem, requestId, method: ctx.method, path: ctx.path }, problem.message);
+  }
+  ctx.status = problem.status;
+  ctx.set(problem.headers);
+  ctx.remove('ETag');
+  ctx.set('Cache-Control', 'no-store');
+  ctx.body = JSON.stringify(problem.toBody(ctx.path));
+  ctx.type = 'application/problem+json';
+}

@@ -1,0 +1,34 @@
+import type Joi from 'joi';
+import { Problem, type FieldError } from './problem.ts';
+
+const MAX_DEPTH = 20;
+const poisonous = new Set(['__proto__', 'constructor', 'prototype']);
+
+/** Refuses what no request needs: deep nesting, and keys that could reach an object's prototype. */
+export function refuseHostileJson(value: unknown, depth = 1): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (depth > MAX_DEPTH) throw invalid([{ path: '', message: `must not be nested deeper than ${MAX_DEPTH} levels` }]);
+  for (const key of Object.keys(value)) {
+    if (poisonous.has(key)) throw invalid([{ path: key, message: 'is not an allowed name' }]);
+    refuseHostileJson((value as Record<string, unknown>)[key], depth + 1);
+  }
+}
+
+const invalid = (errors: FieldError[]): Problem =>
+  new Problem('INVALID_REQUEST', errors.map(({ path, message }) => (path ? `${path} ${message}` : message)).join('; '), { errors });
+
+/**
+ * Checks a part of a request. Text is converted to numbers and flags in paths and queries, never in bodies.
+ *
+ * @throws INVALID_REQUEST with one entry for each fault
+ */
+export function validate(part: 'params' | 'query' | 'body', schema: Joi.ObjectSchema, value: unknown): unknown {
+  const { value: checked, error } = schema.validate(value, {
+    abortEarly: false,
+    convert: part !== 'body',
+    errors: { label: false, wrap: { label: false, array: false } },
+    stripUnknown: false,
+  }) as { value: unknown; error?: Joi.ValidationError };
+  if (!error) return checked;
+  throw invalid(error.details.map(({ path, message }) => ({ path: path.join('.'), message })));
+}

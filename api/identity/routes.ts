@@ -1,0 +1,106 @@
+import Joi from 'joi';
+import { usernameSchema } from '../../common/users/names.ts';
+import type { UserProfile } from '../../common/users/user-directory.ts';
+import type { AdmissionControl } from '../admission/admission.ts';
+import { route, type Route } from '../http/route.ts';
+import * as schemas from '../http/schemas.ts';
+import { presentUser } from '../users/present.ts';
+import type { Grant, Sessions } from './sessions.ts';
+import type { SignIn } from './sign-in.ts';
+import type { Users } from './users.ts';
+
+export interface IdentityDeps {
+  readonly users: Users;
+  readonly sessions: Sessions;
+  readonly signIn: SignIn;
+  readonly admission: AdmissionControl;
+}
+
+const password = Joi.string().min(8).max(200).description('8 to 200 characters').required();
+const refreshToken = Joi.string().max(200).required();
+const noStore = { 'Cache-Control': 'no-store' };
+
+const grantSchema = Joi.object({
+  accessToken: Joi.string().required(),
+  tokenType: Joi.string().valid('Bearer').required(),
+  expiresIn: Joi.number().integer().description('seconds').required(),
+  refreshToken: Joi.string().required(),
+  signingKey: Joi.string().description('signs completions sent to /completions').required(),
+  user: schemas.user.required(),
+});
+
+const presentGrant = ({ profile, ...grant }: Grant): Record<string, unknown> => ({ ...grant, user: presentUser(profile) });
+
+export function identityRoutes({ users, sessions, signIn, admission }: IdentityDeps): Route[] {
+  return [
+    route<unknown, unknown, { username: string; email: string; password: string }>({
+      method: 'post',
+      path: '/auth/register',
+      operationId: 'register',
+      tag: 'Identity',
+      summary: 'Make an account',
+      access: 'anyone',
+      body: Joi.object({
+        username: usernameSchema.required(),
+        email: Joi.string().email({ tlds: false }).max(254).required(),
+        password,
+      }),
+      responses: { 201: { description: 'The account', schema: Joi.object({ user: schemas.user.required() }) } },
+      problems: ['INVALID_REQUEST', 'USERNAME_TAKEN', 'EMAIL_TAKEN', 'RATE_LIMITED', 'UNAVAILABLE'],
+      async handle({ body, ip, setHeader }) {
+        const admitted = await admission.admit({ kind: 'register', ip });
+        if (admitted.admitted) Object.entries(admitted.headers).forEach(([name, value]) => setHeader(name, value));
+        const profile: UserProfile = await users.create(body);
+        return { status: 201, body: { user: presentUser(profile) }, headers: noStore };
+      },
+    }),
+    route<unknown, unknown, { username: string; password: string }>({
+      method: 'post',
+      path: '/auth/login',
+      operationId: 'login',
+      tag: 'Identity',
+      summary: 'Sign in',
+      access: 'anyone',
+      body: Joi.object({ username: Joi.string().min(1).max(200).required(), password: Joi.string().min(1).max(200).required() }),
+      responses: { 200: { description: 'Tokens, and the user', schema: grantSchema } },
+      problems: ['INVALID_REQUEST', 'BAD_CREDENTIALS', 'USER_BANNED', 'RATE_LIMITED', 'UNAVAILABLE'],
+      async handle({ body, ip }) {
+        const profile = await signIn({ ...body, ip });
+        return { status: 200, body: presentGrant(await sessions.open(profile)), headers: noStore };
+      },
+    }),
+    route<unknown, unknown, { refreshToken: string }>({
+      method: 'post',
+      path: '/auth/refresh',
+      operationId: 'refresh',
+      tag: 'Identity',
+      summary: 'Trade a refresh token for new tokens',
+      description: 'Each refresh token works once. Using one a second time ends its login.',
+      access: 'anyone',
+      body: Joi.object({ refreshToken }),
+      responses: { 200: { description: 'New tokens', schema: grantSchema } },
+      problems: ['INVALID_REQUEST', 'UNAUTHENTICATED', 'REFRESH_TOKEN_REUSED', 'USER_BANNED', 'RATE_LIMITED', 'UNAVAILABLE'],
+      async handle({ body, ip }) {
+        await admission.admit({ kind: 'write', ip });
+        return { status: 200, body: presentGrant(await sessions.refresh(body.refreshToken)), headers: noStore };
+      },
+    }),
+    route<unknown, unknown, { refreshToken: string }>({
+      method: 'post',
+      path: '/auth/logout',
+      operationId: 'logout',
+      tag: 'Identity',
+      summary: 'End a login',
+      description: 'Ends the refresh tokens and the signing key of the login. Access tokens live to their expiry.',
+      access: 'anyone',
+      body: Joi.object({ refreshToken }),
+      responses: { 204: { description: 'Ended' } },
+      problems: ['INVALID_REQUEST', 'RATE_LIMITED', 'UNAVAILABLE'],
+      async handle({ body, ip }) {
+        await admission.admit({ kind: 'write', ip });
+        await sessions.close(body.refreshToken);
+        return { status: 204 };
+      },
+    }),
+  ];
+}

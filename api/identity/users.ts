@@ -1,0 +1,87 @@
+import { createHash } from 'node:crypto';
+import { newId } from '../../common/ids.ts';
+import type { Database } from '../../common/postgres.ts';
+import { normalizeUsername, usernameKey, usernameSchema } from '../../common/users/names.ts';
+import type { Role, UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
+import { Problem } from '../http/problem.ts';
+import { hashPassword } from './passwords.ts';
+
+export interface NewUser {
+  readonly username: string;
+  readonly email: string | null;
+  readonly password: string;
+  readonly role?: Role;
+}
+
+/** What signing in needs to know of a user. */
+export interface Credentials {
+  readonly id: string;
+  readonly passwordHash: string | null;
+}
+
+const UNIQUE_VIOLATION = '23505';
+
+/** The accounts of users, in Postgres. */
+export class Users {
+  readonly #db: Database;
+  readonly #directory: UserDirectory;
+
+  constructor(db: Database, directory: UserDirectory) {
+    this.#db = db;
+    this.#directory = directory;
+  }
+
+  /** @throws USERNAME_TAKEN or EMAIL_TAKEN */
+  async create({ username, email, password, role = 'player' }: NewUser): Promise<UserProfile> {
+    const id = newId();
+    try {
+      await this.#db('users').insert({
+        id,
+        username,
+        username_key: usernameKey(username),
+        email,
+        email_key: email?.toLowerCase() ?? null,
+        password_hash: await hashPassword(password),
+        role,
+      });
+    } catch (error) {
+      const { code, constraint } = error as { code?: string; constraint?: string };
+      if (code !== UNIQUE_VIOLATION) throw error;
+      throw constraint === 'users_email_key_key'
+        ? new Problem('EMAIL_TAKEN', 'An account with this e-mail address exists. Sign in instead.')
+        : new Problem('USERNAME_TAKEN', 'The user name is taken. Choose another.');
+    }
+    return this.#created(id);
+  }
+
+  /** Makes the user of an outside identity service at first sight. Safe to call many times at once. */
+  async provision(id: string, claimed: string | undefined): Promise<UserProfile> {
+    const fallback = `player-${createHash('sha256').update(id).digest('hex').slice(0, 12)}`;
+    const named = usernameSchema.validate(claimed ?? fallback);
+    const wanted = named.error ? fallback : normalizeUsername(claimed ?? fallback);
+    for (const username of [wanted, fallback]) {
+      await this.#db('users').insert({ id, username, username_key: usernameKey(username) }).onConflict().ignore();
+      const known = await this.#directory.find(id);
+      if (known) return known;
+    }
+    return this.#created(id);
+  }
+
+  async credentials(username: string): Promise<Credentials | undefined> {
+    const row = await this.#db<{ id: string; password_hash: string | null; username_key: string }>('users')
+      .where({ username_key: usernameKey(username) })
+      .first('id', 'password_hash');
+    return row && { id: row.id, passwordHash: row.password_hash };
+  }
+
+  async email(userId: string): Promise<string | null> {
+    const row = await this.#db<{ id: string; email: string | null }>('users').where({ id: userId }).first('email');
+    return row?.email ?? null;
+  }
+
+  async #created(id: string): Promise<UserProfile> {
+    const profile = await this.#directory.find(id);
+    if (!profile) throw new Error('a user that was just made is not there');
+    return profile;
+  }
+}

@@ -1,0 +1,218 @@
+import Joi from 'joi';
+import { boardAt, type BoardRef } from '../../common/board/board.ts';
+import type { Catalog } from '../../common/catalog.ts';
+import { userIdPattern } from '../../common/ids.ts';
+import type { Period } from '../../common/periods.ts';
+import type { UserDirectory } from '../../common/users/user-directory.ts';
+import { Problem } from '../http/problem.ts';
+import { route, type Caller, type Route } from '../http/route.ts';
+import * as schemas from '../http/schemas.ts';
+import type { Boards } from './boards.ts';
+
+const keyParams = Joi.object({ key: schemas.boardKey.required() });
+const integer = (min: number, max: number, fallback: number) => Joi.number().integer().min(min).max(max).default(fallback);
+const nullableInstant = schemas.nullable(schemas.instant).required();
+const count = Joi.number().integer().min(0);
+
+const boardSchema = Joi.object({
+  leaderboard: schemas.boardKey.required(),
+  period: schemas.period.required(),
+  periodStart: nullableInstant,
+  periodEnd: nullableInstant,
+  version: count.description('rises whenever the top 10 changes').required(),
+  total: count.required(),
+  updatedAt: nullableInstant,
+  entries: Joi.array().items(schemas.entry).required(),
+}).id('Leaderboard');
+
+const readProblems = ['INVALID_REQUEST', 'UNAUTHENTICATED', 'TOKEN_EXPIRED', 'LEADERBOARD_NOT_FOUND', 'RATE_LIMITED', 'UNAVAILABLE'] as const;
+
+export interface LeaderboardDeps {
+  readonly boards: Boards;
+  readonly catalog: Catalog;
+  readonly directory: UserDirectory;
+  readonly publicReads: boolean;
+}
+
+export function leaderboardRoutes({ boards, catalog, directory, publicReads }: LeaderboardDeps): Route[] {
+  /** @throws LEADERBOARD_NOT_FOUND, also for a period that the board does not have and for one that the caller may not see */
+  function find(key: string, period: Period, caller: Caller | undefined, at = Date.now()): BoardRef {
+    const known = catalog.leaderboard(key);
+    if (!known?.periods.includes(period) || (known.visibility === 'private' && caller?.identity.role !== 'admin')) {
+      throw new Problem('LEADERBOARD_NOT_FOUND', 'There is no such leaderboard, or it does not have this period. GET /leaderboards lists them.');
+    }
+    return boardAt(key, period, at);
+  }
+
+  const userIn = (userId: string, caller: Caller | undefined): string => {
+    if (userId !== 'me') return userId;
+    if (!caller) throw new Problem('UNAUTHENTICATED', '“me” needs an access token.', { headers: { 'WWW-Authenticate': 'Bearer' } });
+    return caller.profile.userId;
+  };
+
+  const shared = publicReads ? 'public' : 'private';
+
+  return [
+    route({
+      method: 'get',
+      path: '/leaderboards',
+      operationId: 'listLeaderboards',
+      tag: 'Leaderboards',
+      summary: 'What leaderboards there are',
+      access: 'reader',
+      read: true,
+      responses: {
+        200: {
+          description: 'Every leaderboard, global first',
+          schema: Joi.object({
+            leaderboards: Joi.array()
+              .items(
+                Joi.object({
+                  key: schemas.boardKey.required(),
+                  title: Joi.string().required(),
+                  periods: Joi.array().items(schemas.period).required(),
+                  scoreCap: count.required(),
+                  maxPointsPerUpdate: count.required(),
+                  opensAt: nullableInstant,
+                  closesAt: nullableInstant,
+                }),
+              )
+              .required(),
+          }),
+        },
+      },
+      problems: ['UNAUTHENTICATED', 'TOKEN_EXPIRED', 'RATE_LIMITED'],
+      handle: ({ caller }) => {
+        const visible = catalog.leaderboards.filter(({ visibility }) => visibility === 'public' || caller?.identity.role === 'admin');
+        const leaderboards = visible.map(({ visibility: _, opensAt, closesAt, ...board }) => ({
+          ...board,
+          opensAt: opensAt === null ? null : schemas.iso(opensAt),
+          closesAt: closesAt === null ? null : schemas.iso(closesAt),
+        }));
+        return Promise.resolve({ status: 200, body: { leaderboards }, headers: { 'Cache-Control': `${shared}, max-age=5` } });
+      },
+    }),
+    route<{ key: string }, { period: Period; date?: string; limit: number; offset: number }>({
+      method: 'get',
+      path: '/leaderboards/:key',
+      operationId: 'getLeaderboard',
+      tag: 'Leaderboards',
+      summary: 'A page of a leaderboard',
+      description: 'In rank order: score descending, then who reached it first, then user id.',
+      access: 'reader',
+      read: true,
+      params: keyParams,
+      query: Joi.object({
+        period: schemas.period,
+        date: Joi.string()
+          .pattern(/^\d{4}-\d{2}-\d{2}$/)
+          .custom((value: string, helpers) =>
+            Number.isNaN(Date.parse(value)) || new Date(value).toISOString().slice(0, 10) !== value ? helpers.error('any.invalid') : value,
+          )
+          .description('a day of the period, YYYY-MM-DD; not with the period all'),
+        limit: integer(1, 100, 10),
+        offset: integer(0, 1_000_000_000, 0),
+      }),
+      responses: {
+        200: { description: 'The page, with an ETag', schema: boardSchema },
+        304: { description: 'Not changed since the ETag in If-None-Match' },
+      },
+      problems: readProblems,
+      async handle({ params, query, caller, header }) {
+        const { period, date, limit, offset } = query;
+        if (date !== undefined && period === 'all') {
+          throw new Problem('INVALID_REQUEST', 'date goes with a daily, weekly or monthly period.', {
+            errors: [{ path: 'date', message: 'goes with a daily, weekly or monthly period' }],
+          });
+        }
+        const board = find(params.key, period, caller, date === undefined ? Date.now() : Date.parse(date));
+        const { body, etag } = await boards.page(board, offset, limit);
+        const headers = { ETag: etag, 'Cache-Control': `${shared}, max-age=1, stale-while-revalidate=5`, 'Content-Type': 'application/json; charset=utf-8' };
+        return matches(header('if-none-match'), etag) ? { status: 304, headers } : { status: 200, body, headers };
+      },
+    }),
+    route<{ key: string; userId: string }, { period: Period; neighbors: number }>({
+      method: 'get',
+      path: '/leaderboards/:key/users/:userId',
+      operationId: 'getStanding',
+      tag: 'Leaderboards',
+      summary: 'Where a user stands',
+      description: '`me` stands for oneself. Without a score: `score` 0, `rank` and `percentile` null. `percentile` is the share of the others who stand below.',
+      access: 'reader',
+      read: true,
+      params: keyParams.keys({ userId: Joi.string().pattern(userIdPattern).required() }),
+      query: Joi.object({ period: schemas.period, neighbors: integer(0, 25, 0).description('entries on each side, with oneself between') }),
+      responses: {
+        200: {
+          description: 'Rank, score and neighbourhood',
+          schema: Joi.object({
+            userId: schemas.userId.required(),
+            username: Joi.string().required(),
+            score: count.required(),
+            rank: schemas.nullable(Joi.number().integer().min(1)).required(),
+            usersAbove: schemas.nullable(count).required(),
+            usersBelow: schemas.nullable(count).required(),
+            total: count.required(),
+            percentile: schemas.nullable(Joi.number().min(0).max(100)).required(),
+            neighbors: Joi.array().items(schemas.entry).required(),
+          }).id('Standing'),
+        },
+      },
+      problems: [...readProblems, 'USER_NOT_FOUND'],
+      async handle({ params, query, caller }) {
+        const board = find(params.key, query.period, caller);
+        const profile = await directory.find(userIn(params.userId, caller));
+        if (!profile || profile.erased) throw new Problem('USER_NOT_FOUND', 'There is no user of this id.');
+        const standing = await boards.standing(board, profile.userId, query.neighbors);
+        return {
+          status: 200,
+          body: { userId: profile.userId, username: profile.username, ...standing },
+          headers: { 'Cache-Control': 'no-store' },
+        };
+      },
+    }),
+    route<{ key: string }, { period: Period }, { userIds: string[] }>({
+      method: 'post',
+      path: '/leaderboards/:key/ranks',
+      operationId: 'getRanks',
+      tag: 'Leaderboards',
+      summary: 'Where many users stand',
+      access: 'reader',
+      read: true,
+      params: keyParams,
+      query: Joi.object({ period: schemas.period }),
+      body: Joi.object({ userIds: Joi.array().items(Joi.string().pattern(userIdPattern)).min(1).max(100).unique().required() }),
+      responses: {
+        200: {
+          description: 'Ranks in the order asked; unknown users are left out',
+          schema: Joi.object({
+            leaderboard: schemas.boardKey.required(),
+            period: schemas.period.required(),
+            ranks: Joi.array()
+              .items(
+                Joi.object({
+                  userId: schemas.userId.required(),
+                  username: Joi.string().required(),
+                  score: count.required(),
+                  rank: schemas.nullable(Joi.number().integer().min(1)).required(),
+                }),
+              )
+              .required(),
+          }),
+        },
+      },
+      problems: readProblems,
+      async handle({ params, query, body, caller }) {
+        const board = find(params.key, query.period, caller);
+        const ranks = await boards.ranks(board, body.userIds);
+        return { status: 200, body: { leaderboard: board.leaderboard, period: board.period, ranks }, headers: { 'Cache-Control': 'no-store' } };
+      },
+    }),
+  ];
+}
+
+/** Whether an If-None-Match names the tag; weak comparison, as RFC 9110 has it for GET. */
+function matches(ifNoneMatch: string | undefined, etag: string): boolean {
+  if (ifNoneMatch === undefined) return false;
+  return ifNoneMatch.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag || tag.trim() === '*');
+}

@@ -1,0 +1,119 @@
+import { LaurelError, parseProblem } from './errors.ts';
+
+/** Values left undefined are left out of the query string. */
+export type Query = Record<string, string | number | boolean | undefined>;
+
+/** One request to the service. */
+export interface HttpRequest {
+  method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** Below `/api/v1`, begins with a slash. */
+  path: string;
+  query?: Query;
+  /** Sent as JSON. */
+  body?: unknown;
+  headers?: Record<string, string>;
+  token?: string | null;
+  signal?: AbortSignal | undefined;
+  /** For headers and body together, ms. */
+  timeoutMs?: number;
+}
+
+/** An answer below 400. `body` is undefined for 204 and 304. */
+export interface HttpResponse<T> {
+  status: number;
+  headers: Headers;
+  body: T;
+}
+
+/** Sends requests and turns whatever goes wrong into a {@link LaurelError}. Retries nothing. */
+export class Http {
+  readonly baseUrl: string;
+  readonly #fetch: typeof fetch;
+  readonly #timeoutMs: number;
+
+  constructor(options: {
+    baseUrl: string;
+    fetch?: typeof fetch | undefined;
+    timeoutMs?: number | undefined;
+  }) {
+    this.baseUrl = options.baseUrl.replace(/\/+$/, '');
+    // Browsers refuse a fetch that has lost its `this`.
+    this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
+    this.#timeoutMs = options.timeoutMs ?? 10_000;
+  }
+
+  /** The absolute URL of `path` below `/api/v1`. */
+  url(path: string, query: Query = {}, base: string = this.baseUrl): string {
+    const pairs = Object.entries(query).flatMap(([name, value]) =>
+      value === undefined ? [] : [`${encodeURIComponent(name)}=${encodeURIComponent(value)}`],
+    );
+    return `${base}/api/v1${path}${pairs.length > 0 ? `?${pairs.join('&')}` : ''}`;
+  }
+
+  /**
+   * @throws {LaurelError} for every status of 400 or above, `NETWORK_ERROR`, `TIMEOUT`, `ABORTED`, and
+   *   `BAD_RESPONSE` for a body that is not JSON
+   */
+  async send<T>(request: HttpRequest): Promise<HttpResponse<T>> {
+    const timer = new AbortController();
+    const timeout = setTimeout(() => {
+      timer.abort();
+    }, request.timeoutMs ?? this.#timeoutMs);
+    const abort = () => {
+      timer.abort();
+    };
+    if (request.signal?.aborted) abort();
+    else request.signal?.addEventListener('abort', abort, { once: true });
+    try {
+      const response = await this.open(request, timer.signal);
+      const raw = response.status === 204 || response.status === 304 ? '' : await response.text();
+      const body = parseJson(raw);
+      if (response.status >= 400) {
+        throw parseProblem(response.status, (name) => response.headers.get(name), body);
+      }
+      if (raw !== '' && body === undefined) {
+        throw new LaurelError({
+          status: response.status,
+          code: 'BAD_RESPONSE',
+          detail: 'The answer is not JSON. Does baseUrl point at Laurel?',
+        });
+      }
+      return { status: response.status, headers: response.headers, body: body as T };
+    } catch (error) {
+      throw this.#explain(error, request.signal, timer.signal);
+    } finally {
+      clearTimeout(timeout);
+      request.signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  /** The bare answer, whatever its status, for bodies that are read as they come. */
+  open(request: HttpRequest, signal: AbortSignal, base?: string): Promise<Response> {
+    const headers: Record<string, string> = { accept: 'application/json', ...request.headers };
+    if (request.body !== undefined) headers['content-type'] = 'application/json';
+    if (request.token) headers['authorization'] = `Bearer ${request.token}`;
+    const init: RequestInit = { method: request.method ?? 'GET', headers, signal };
+    if (request.body !== undefined) init.body = JSON.stringify(request.body);
+    return this.#fetch(this.url(request.path, request.query, base), init);
+  }
+
+  #explain(error: unknown, callers: AbortSignal | undefined, ours: AbortSignal): LaurelError {
+    if (error instanceof LaurelError) return error;
+    const [code, detail] = callers?.aborted
+      ? ['ABORTED', 'The request was called off.']
+      : ours.aborted
+        ? ['TIMEOUT', 'The service did not answer in time.']
+        : ['NETWORK_ERROR', 'The service could not be reached.'];
+    return new LaurelError({ status: 0, code, detail, cause: error });
+  }
+}
+
+function parseJson(raw: string): unknown {
+  if (raw === '') return undefined;
+  try {
+    return JSON.parse(raw);
+  } catch {
+    // The caller tells a proxy's HTML page apart by the status and by undefined.
+    return undefined;
+  }
+}

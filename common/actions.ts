@@ -1,0 +1,41 @@
+import Joi from 'joi';
+import type { CompletionResult } from './events.ts';
+
+/** States of an action. From `completed`, `cancelled` and `rejected` none leads on. */
+export const actionStatuses = ['started', 'queued', 'completed', 'cancelled', 'expired', 'held', 'rejected'] as const;
+export type ActionStatus = (typeof actionStatuses)[number];
+
+/** Where Redis keeps what is known of a completion: that it is under way, or its result. */
+export const actionKey = (userId: string, actionId: string): string => `laurel:{${userId}}:action:${actionId}`;
+
+/** Where Redis counts a user's open actions: a sorted set by expiry. */
+export const openActionsKey = (userId: string): string => `laurel:{${userId}}:open`;
+
+/** Results outlive every token that could ask for them again: a token's 5 minutes, and as long again. */
+export const RESULT_LIFETIME_S = 900;
+
+/** The value of an action's key while its completion is under way. */
+export const PENDING = 'pending';
+
+const rank = Joi.number().integer().allow(null).required();
+const resultSchema = Joi.object<CompletionResult>({
+  actionId: Joi.string().required(),
+  status: Joi.valid('completed').required(),
+  leaderboard: Joi.string().required(),
+  userId: Joi.string().required(),
+  score: Joi.object({ previous: Joi.number().required(), current: Joi.number().required(), delta: Joi.number().required() }).required(),
+  rank: Joi.object({ previous: rank, current: rank }).required(),
+  transactionId: Joi.string().required(),
+  completedAt: Joi.string().required(),
+});
+
+/** A result as Redis keeps it; undefined for anything else. */
+export function parseResult(json: string | null): CompletionResult | undefined {
+  if (json === null || json === PENDING) return undefined;
+  try {
+    const { value, error } = resultSchema.validate(JSON.parse(json), { convert: false });
+    return error ? undefined : value;
+  } catch {
+    return undefined;
+  }
+}

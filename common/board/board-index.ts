@@ -1,0 +1,183 @@
+import { channels } from '../events.ts';
+import { loadScript, scriptCaller, unwrap, type Redis } from '../redis.ts';
+import {
+  boardId,
+  BoardIncomplete,
+  type BoardPage,
+  type BoardRef,
+  type BoardSource,
+  type Entry,
+  type StandingsAnswer,
+} from './board.ts';
+
+const lua = (name: string) => loadScript(new URL(`lua/${name}.lua`, import.meta.url), 2);
+const scripts = { apply: lua('apply'), load: lua('load'), complete: lua('complete'), page: lua('page'), standings: lua('standings') };
+
+/**
+ * A user's absolute score on a board; `reachedAt` null takes the user off it. The score `stray` removes an entry of that
+ * user and time that is not the one the user's own record names: only tampering makes such.
+ */
+export interface ScoreChange {
+  readonly userId: string;
+  readonly score: number | 'stray';
+  readonly reachedAt: number | null;
+}
+
+/** What became of a board's changes: 1-based ranks before and after each, null for none. */
+export interface AppliedChanges {
+  /** False while the board is being made again: ranks are not to be trusted then. */
+  readonly ready: boolean;
+  readonly ranks: readonly { previous: number | null; current: number | null }[];
+}
+
+/** The hash tag keeps a board's keys together on one node of a cluster, and spreads boards over nodes. */
+const tag = (board: BoardRef): string => `laurel:{${board.leaderboard}:${board.period}:${board.startsAt}}`;
+export const rankedKey = (board: BoardRef): string => `${tag(board)}:ranked`;
+export const membersKey = (board: BoardRef): string => `${tag(board)}:members`;
+
+/** Closed periods stay in Redis for a while, for those who look at yesterday. */
+const KEEP_CLOSED_MS = 2 * 86_400_000;
+const expiry = (board: BoardRef): number => (board.endsAt === null ? 0 : board.endsAt + KEEP_CLOSED_MS);
+
+const TIME_DIGITS = 12;
+export const encodeTime = (ms: number): string => ms.toString(16).padStart(TIME_DIGITS, '0');
+/** @returns the entry that a member of a ranked set and its score stand for */
+export const decodeMember = (member: string, negatedScore: string): Entry => ({
+  userId: member.slice(TIME_DIGITS),
+  score: 0 - Number(negatedScore),
+  reachedAt: Number.parseInt(member.slice(0, TIME_DIGITS), 16),
+});
+
+/** The fields that events bear of their board, as the inside of a JSON object. */
+const eventFields = (board: BoardRef): string => JSON.stringify(board).slice(1, -1);
+
+const entriesOf = (flat: readonly string[]): Entry[] => {
+  const entries: Entry[] = [];
+  for (let i = 0; i + 1 < flat.length; i += 2) entries.push(decodeMember(flat[i] ?? '', flat[i + 1] ?? ''));
+  return entries;
+};
+const rankOf = (zeroBased: unknown): number | null => (Number(zeroBased) < 0 ? null : Number(zeroBased) + 1);
+
+/** Boards in Redis: a sorted set and a hash each. Everything in them can be made again from Postgres. */
+export class BoardIndex implements BoardSource {
+  readonly #redis: Redis;
+  readonly #scripts: ReturnType<typeof scriptCaller>;
+
+  constructor(redis: Redis) {
+    this.#redis = redis;
+    this.#scripts = scriptCaller(redis, Object.values(scripts));
+  }
+
+  /**
+   * Applies changes to boards in one round trip, each board's in order. Older states than the board's own are passed
+   * over, so that any call may be repeated.
+   */
+  async apply(changes: readonly (readonly [BoardRef, readonly ScoreChange[]])[], options?: { overwrite: boolean }): Promise<AppliedChanges[]> {
+    const now = Date.now();
+    const replies = await this.#scripts.pipeline(
+      changes.map(([board, rows]) => [
+        scripts.apply,
+        rankedKey(board),
+        membersKey(board),
+        now,
+        expiry(board),
+        channels.boards,
+        eventFields(board),
+        options?.overwrite ? '1' : '0',
+        ...rows.flatMap((row) => [row.userId, row.score, row.reachedAt === null ? '' : encodeTime(row.reachedAt)]),
+      ]),
+    );
+    return replies.map((reply) => {
+      const [ready, ...ranks] = reply as number[];
+      return {
+        ready: ready === 1,
+        ranks: Array.from({ length: ranks.length / 2 }, (_, i) => ({
+          previous: rankOf(ranks[2 * i]),
+          current: rankOf(ranks[2 * i + 1]),
+        })),
+      };
+    });
+  }
+
+  /** Copies rows of Postgres into a board that is being made again. */
+  async load(board: BoardRef, rows: readonly Entry[]): Promise<void> {
+    const args = rows.flatMap((row) => [row.userId, row.score, encodeTime(row.reachedAt)]);
+    await this.#scripts.call(scripts.load, rankedKey(board), membersKey(board), expiry(board), ...args);
+  }
+
+  /** Declares boards complete. @returns how many were not before */
+  async markComplete(boards: readonly BoardRef[]): Promise<number> {
+    const now = Date.now();
+    const replies = await this.#scripts.pipeline(
+      boards.map((board) => [scripts.complete, rankedKey(board), membersKey(board), now, expiry(board), channels.boards, eventFields(board)]),
+    );
+    return replies.filter((reply) => reply === 1).length;
+  }
+
+  /** Which of the boards are missing from Redis, wholly or in part. */
+  async incomplete(boards: readonly BoardRef[]): Promise<BoardRef[]> {
+    const pipeline = this.#redis.pipeline();
+    for (const board of boards) pipeline.zscore(rankedKey(board), '~').hexists(membersKey(board), '~v');
+    const replies = unwrap(await pipeline.exec());
+    return boards.filter((_, i) => replies[2 * i] === null || replies[2 * i + 1] === 0);
+  }
+
+  async page(board: BoardRef, offset: number, limit: number): Promise<BoardPage> {
+    const reply = (await this.#scripts.call(scripts.page, rankedKey(board), membersKey(board), offset, limit)) as string[];
+    const [version, total, updatedAt, ...flat] = reply;
+    if (version === undefined) throw new BoardIncomplete(`${boardId(board)} is not complete in Redis`);
+    return {
+      version: Number(version),
+      total: Number(total),
+      updatedAt: Number(updatedAt),
+      offset,
+      entries: entriesOf(flat),
+    };
+  }
+
+  /** All entries of a board in rank order, in chunks; one that moves meanwhile may be seen twice, or not at all. */
+  async *rows(board: BoardRef, size: number): AsyncGenerator<Entry[]> {
+    for (let offset = 0; ; offset += size) {
+      const flat = await this.#redis.zrange(rankedKey(board), String(offset), String(offset + size - 1), 'WITHSCORES');
+      const entries = entriesOf(flat).filter(({ userId }) => userId !== '');
+      if (entries.length > 0) yield entries;
+      if (flat.length < 2 * size) return;
+    }
+  }
+
+  /** The entries of some users, by user id. */
+  async entriesOf(board: BoardRef, userIds: readonly string[]): Promise<Map<string, Entry>> {
+    const times = await this.#redis.hmget(membersKey(board), ...userIds);
+    const members = userIds.map((userId, i) => `${times[i] ?? ''}${userId}`);
+    const scores = await this.#redis.zmscore(rankedKey(board), ...members);
+    const entries = new Map<string, Entry>();
+    members.forEach((member, i) => {
+      const score = scores[i];
+      if (times[i] && score !== null && score !== undefined) entries.set(userIds[i] ?? '', decodeMember(member, score));
+    });
+    return entries;
+  }
+
+  async standings(board: BoardRef, userIds: readonly string[], neighbors: number): Promise<StandingsAnswer> {
+    const reply = (await this.#scripts.call(
+      scripts.standings,
+      rankedKey(board),
+      membersKey(board),
+      userIds.length === 1 ? neighbors : 0,
+      ...userIds,
+    )) as string[];
+    const [version, total, , ...rest] = reply;
+    if (version === undefined) throw new BoardIncomplete(`${boardId(board)} is not complete in Redis`);
+    const around = rest.slice(3 * userIds.length);
+    return {
+      version: Number(version),
+      total: Number(total),
+      standings: userIds.map((userId, i) => ({
+        userId,
+        rank: rankOf(rest[3 * i]),
+        score: 0 - Number(rest[3 * i + 1]),
+      })),
+      neighbors: { offset: Number(around[0] ?? 0), entries: entriesOf(around.slice(1)) },
+    };
+  }
+}

@@ -1,0 +1,53 @@
+import { circuitBreaker, ConsecutiveBreaker, handleAll, type CircuitBreakerPolicy } from 'cockatiel';
+import { BoardIncomplete, type BoardPage, type BoardRef, type BoardSource, type StandingsAnswer } from './board.ts';
+
+/** How long Redis is left alone after it failed a few times in a row, milliseconds. */
+const REST_MS = 1000;
+
+/**
+ * Reads boards from Redis, and from Postgres while Redis is away, frozen, or being filled again. After a few failures in
+ * a row Redis is not asked for a second, so that readers do not each wait for its time-out.
+ */
+export class BoardReader implements BoardSource {
+  readonly #index: BoardSource;
+  readonly #table: BoardSource;
+  readonly #breaker: CircuitBreakerPolicy;
+  readonly #onFallback: () => void;
+
+  constructor(index: BoardSource, table: BoardSource, onFallback: () => void = () => undefined) {
+    this.#index = index;
+    this.#table = table;
+    this.#onFallback = onFallback;
+    this.#breaker = circuitBreaker(
+      handleAll,
+      { halfOpenAfter: REST_MS, breaker: new ConsecutiveBreaker(3) },
+    );
+  }
+
+  page(board: BoardRef, offset: number, limit: number): Promise<BoardPage> {
+    return this.#read((source) => source.page(board, offset, limit));
+  }
+
+  standings(board: BoardRef, userIds: readonly string[], neighbors: number): Promise<StandingsAnswer> {
+    return this.#read((source) => source.standings(board, userIds, neighbors));
+  }
+
+  async #read<T>(read: (source: BoardSource) => Promise<T>): Promise<T> {
+    try {
+      const answer = await this.#breaker.execute(async () => {
+        try {
+          return { value: await read(this.#index) };
+        } catch (error) {
+          // Redis answered: it is not at fault.
+          if (error instanceof BoardIncomplete) return undefined;
+          throw error;
+        }
+      });
+      if (answer) return answer.value;
+    } catch {
+      // Redis did not answer: Postgres does, or its error is the one to tell.
+    }
+    this.#onFallback();
+    return read(this.#table);
+  }
+}

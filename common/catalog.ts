@@ -1,0 +1,156 @@
+import type { BoardRef } from './board/board.ts';
+import { boardAt } from './board/board.ts';
+import type { EventListener } from './events.ts';
+import type { Logger } from './logger.ts';
+import type { Period } from './periods.ts';
+import type { Database } from './postgres.ts';
+
+/** A leaderboard as operators define it. */
+export interface Leaderboard {
+  readonly key: string;
+  readonly title: string;
+  readonly scoreCap: number;
+  readonly maxPointsPerUpdate: number;
+  readonly periods: readonly Period[];
+  readonly visibility: 'public' | 'private';
+  /** ms since the epoch; null = always */
+  readonly opensAt: number | null;
+  readonly closesAt: number | null;
+}
+
+/** A kind of action, and what it is worth. */
+export interface ActionType {
+  readonly key: string;
+  readonly title: string;
+  readonly points: number;
+  /** difficulty -> multiplier */
+  readonly difficulties: Readonly<Record<string, number>>;
+  /** where it may be played; null = everywhere */
+  readonly leaderboards: readonly string[] | null;
+  readonly minDurationMs: number;
+}
+
+interface LeaderboardRow {
+  key: string;
+  title: string;
+  score_cap: string;
+  max_points_per_update: string;
+  periods: Period[];
+  visibility: 'public' | 'private';
+  opens_at: Date | null;
+  closes_at: Date | null;
+}
+
+interface ActionTypeRow {
+  key: string;
+  title: string;
+  points: number;
+  difficulties: Record<string, number>;
+  leaderboards: string[] | null;
+  min_duration_ms: number;
+}
+
+/** How often the catalog is read again although nobody said that it changed: an event may have been missed. */
+const RELOAD_MS = 30_000;
+const RETRY_MS = 1000;
+
+/** Leaderboards and action types, kept in memory and fresh: a change reaches every process within a second. */
+export class Catalog {
+  readonly #db: Database;
+  readonly #log: Logger;
+  #leaderboards = new Map<string, Leaderboard>();
+  #actionTypes = new Map<string, ActionType>();
+  #timer: NodeJS.Timeout | undefined;
+  #loaded = false;
+  #closed = false;
+
+  constructor(db: Database, log: Logger) {
+    this.#db = db;
+    this.#log = log;
+  }
+
+  /** Reads the catalog, listens for changes, and looks again from time to time. Tries for ever while Postgres is away. */
+  async start(events: EventListener): Promise<void> {
+    await events.onChange((event) => {
+      if (event.kind === 'catalog') void this.#refresh();
+    });
+    events.onResumed(() => void this.#refresh());
+    await this.#refresh();
+  }
+
+  stop(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+  }
+
+  /** Whether the catalog has been read at least once. */
+  get loaded(): boolean {
+    return this.#loaded;
+  }
+
+  leaderboard(key: string): Leaderboard | undefined {
+    return this.#leaderboards.get(key);
+  }
+
+  actionType(key: string): ActionType | undefined {
+    return this.#actionTypes.get(key);
+  }
+
+  get leaderboards(): readonly Leaderboard[] {
+    return [...this.#leaderboards.values()];
+  }
+
+  /** Every board in every period that holds the instant. */
+  boardsAt(at: number): BoardRef[] {
+    return this.leaderboards.flatMap(({ key, periods }) => periods.map((period) => boardAt(key, period, at)));
+  }
+
+  /** Reads the catalog now. @throws when Postgres is away */
+  async reload(): Promise<void> {
+    const [leaderboards, actionTypes] = await Promise.all([
+      this.#db<LeaderboardRow>('leaderboards').whereNull('archived_at').orderByRaw(`key <> 'global', key`),
+      this.#db<ActionTypeRow>('action_types').whereNull('archived_at').orderBy('points').orderBy('key'),
+    ]);
+    this.#leaderboards = new Map(
+      leaderboards.map((row) => [
+        row.key,
+        {
+          key: row.key,
+          title: row.title,
+          scoreCap: Number(row.score_cap),
+          maxPointsPerUpdate: Number(row.max_points_per_update),
+          periods: row.periods,
+          visibility: row.visibility,
+          opensAt: row.opens_at?.getTime() ?? null,
+          closesAt: row.closes_at?.getTime() ?? null,
+        },
+      ]),
+    );
+    this.#actionTypes = new Map(
+      actionTypes.map((row) => [
+        row.key,
+        {
+          key: row.key,
+          title: row.title,
+          points: row.points,
+          difficulties: row.difficulties,
+          leaderboards: row.leaderboards,
+          minDurationMs: row.min_duration_ms,
+        },
+      ]),
+    );
+    this.#loaded = true;
+  }
+
+  async #refresh(): Promise<void> {
+    clearTimeout(this.#timer);
+    let next = RELOAD_MS;
+    try {
+      await this.reload();
+    } catch (error) {
+      if (!this.#closed) this.#log.warn({ err: error }, 'the catalog could not be read');
+      next = RETRY_MS;
+    }
+    if (!this.#closed) this.#timer = setTimeout(() => void this.#refresh(), next).unref();
+  }
+}

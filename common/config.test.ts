@@ -1,0 +1,55 @@
+import { expect } from 'chai';
+import { ConfigError, loadConfig } from './config.ts';
+
+const strong = 'k3Jr9vQm2LxT7pWz8YbN4cHd6FgS1aEu';
+const other = 'Zq8sV2nKx5RtJw9PbYc3MhLd7GfA4eUo';
+const production = {
+  NODE_ENV: 'production',
+  JWT_SECRETS: strong,
+  ACTION_TOKEN_SECRETS: other,
+  DATABASE_URL: 'postgres://db/laurel',
+  REDIS_URL: 'redis://cache:6379',
+};
+
+describe('loadConfig', () => {
+  it('fills defaults and freezes the result', () => {
+    const config = loadConfig({});
+    expect(config.PORT).to.equal(3000);
+    expect(config.RATE_LIMIT_COMPLETE_PER_MINUTE).to.equal(10);
+    expect(config.PUBLIC_READS).to.equal(true);
+    expect(Object.isFrozen(config)).to.equal(true);
+  });
+
+  it('reads lists, newest first, and treats an empty variable as not set', () => {
+    const config = loadConfig({ JWT_SECRETS: `${strong}, ${other}`, PORT: '' });
+    expect(config.JWT_SECRETS).to.deep.equal([strong, other]);
+    expect(config.PORT).to.equal(3000);
+  });
+
+  const wrong: [string, Record<string, string>, RegExp][] = [
+    ['a port out of range', { PORT: '70000' }, /PORT must be less than or equal to 65535/],
+    ['a word for a number', { COMPLETE_WAIT_MS: 'soon' }, /COMPLETE_WAIT_MS must be a number/],
+    ['an action token that lives too long', { ACTION_TOKEN_TTL_SECONDS: '301' }, /ACTION_TOKEN_TTL_SECONDS .*300/],
+    ['a URL of the wrong kind', { DATABASE_URL: 'mysql://x/y' }, /DATABASE_URL .*postgres/],
+    ['a word that is not in the list', { USER_PROVISIONING: 'yes' }, /USER_PROVISIONING must be one of \[off, auto\]/],
+    ['a short secret', { JWT_SECRETS: 'short' }, /JWT_SECRETS must hold secrets of at least 32 bytes/],
+    ['one secret for both purposes', { JWT_SECRETS: strong, ACTION_TOKEN_SECRETS: strong }, /must not share/],
+    ['production without secrets', { ...production, JWT_SECRETS: '' }, /JWT_SECRETS is required in production/],
+    ['production with a guessable secret', { ...production, JWT_SECRETS: 'a'.repeat(40) }, /JWT_SECRETS looks like a default/],
+    ['production without a database', { ...production, DATABASE_URL: '' }, /DATABASE_URL is required in production/],
+  ];
+  for (const [what, env, message] of wrong) {
+    it(`refuses ${what}, and says what is allowed`, () => {
+      expect(() => loadConfig(env)).to.throw(ConfigError, message);
+    });
+  }
+
+  it('names every wrong variable at once and repeats no secret', () => {
+    expect(() => loadConfig({ PORT: 'x', LOG_LEVEL: 'loud', JWT_SECRETS: 'tiny-secret' }))
+      .to.throw(ConfigError)
+      .with.property('message')
+      .that.includes('PORT')
+      .and.includes('LOG_LEVEL')
+      .and.not.includes('tiny-secret');
+  });
+});

@@ -1,0 +1,176 @@
+import Joi from 'joi';
+
+/** One environment variable: how it is read, what it means. The table below is the documentation's source. */
+export interface Variable<T> {
+  readonly doc: string;
+  readonly schema: Joi.Schema;
+  /** Carries the type of the parsed value; never set. */
+  readonly type?: T;
+}
+
+const lists = Joi.extend((joi: Joi.Root) => ({
+  type: 'list',
+  base: joi.array().items(joi.string().trim().min(1)),
+  coerce: {
+    from: 'string' as const,
+    method: (value: string) => ({ value: value === '' ? [] : value.split(',') }),
+  },
+})) as Joi.Root & { list(): Joi.ArraySchema };
+
+const text = (doc: string, fallback: string): Variable<string> => ({ doc, schema: Joi.string().default(fallback) });
+const optionalText = (doc: string): Variable<string | undefined> => ({ doc, schema: Joi.string().empty('') });
+const url = (doc: string, schemes: string[]): Variable<string | undefined> => ({
+  doc,
+  schema: Joi.string().uri({ scheme: schemes }).empty(''),
+});
+const int = (doc: string, fallback: number, min: number, max: number): Variable<number> => ({
+  doc,
+  schema: Joi.number().integer().min(min).max(max).default(fallback),
+});
+const flag = (doc: string, fallback: boolean): Variable<boolean> => ({ doc, schema: Joi.boolean().default(fallback) });
+const oneOf = <const T extends string>(doc: string, fallback: T, allowed: readonly T[]): Variable<T> => ({
+  doc,
+  schema: Joi.string()
+    .valid(...allowed)
+    .default(fallback),
+});
+const list = (doc: string): Variable<string[]> => ({ doc, schema: lists.list().default([]) });
+const limit = (doc: string, fallback: number): Variable<number> =>
+  int(`${doc} Sliding window of 60 s; 0 switches it off.`, fallback, 0, 1_000_000);
+
+/** Every variable that Laurel reads, in the order in which the documentation lists them. */
+export const variables = {
+  NODE_ENV: oneOf('`production` refuses missing, default and short secrets.', 'development', [
+    'development',
+    'test',
+    'production',
+  ]),
+  PORT: int('Port of the API tier, and of everything in `npm start`. 0 takes a free one.', 3000, 0, 65535),
+  REALTIME_PORT: int('Port of the realtime tier when it runs as a process of its own.', 3001, 0, 65535),
+  WORKERS_PORT: int('Port of the workers’ health and metrics when they run as a process of their own.', 3002, 0, 65535),
+  HOST: text('Address to listen on.', '0.0.0.0'),
+  DATABASE_URL: url('PostgreSQL, 14 or newer. `npm start` brings its own when this is not set.', [
+    'postgres',
+    'postgresql',
+  ]),
+  DATABASE_POOL_MAX: int('Most Postgres connections that one process opens.', 10, 2, 200),
+  REDIS_URL: url('Redis 7 (or Valkey), append-only file on. `npm start` brings its own when this is not set.', [
+    'redis',
+    'rediss',
+  ]),
+  DATA_DIR: text('Where `npm start` keeps its stores and secrets.', '.data'),
+  JWT_SECRETS: list('Secrets of access tokens, newest first; the first signs, all verify. At least 32 bytes each.'),
+  JWT_JWKS_URL: url('Public keys of an outside identity service. Its tokens (RS256, ES256, …) are accepted too.', [
+    'http',
+    'https',
+  ]),
+  JWT_ISSUER: optionalText('When set, outside tokens must carry this `iss`, and our own are issued with it.'),
+  JWT_AUDIENCE: optionalText('When set, outside tokens must carry this `aud`, and our own are issued with it.'),
+  JWT_TTL_SECONDS: int('Lifetime of an access token, seconds.', 3600, 10, 3600),
+  REFRESH_TTL_SECONDS: int('Lifetime of a refresh token, seconds; each refresh starts it anew.', 2_592_000, 60, 31_536_000),
+  ACTION_TOKEN_SECRETS: list('Secrets of action tokens, newest first. Not the same as `JWT_SECRETS`. At least 32 bytes each.'),
+  ACTION_TOKEN_TTL_SECONDS: int('Time to complete an action, seconds.', 300, 1, 300),
+  RATE_LIMIT_COMPLETE_PER_MINUTE: limit('Completions a user.', 10),
+  RATE_LIMIT_START_PER_MINUTE: limit('Starts a user.', 60),
+  RATE_LIMIT_READ_PER_MINUTE: limit('Reads a user, or an IP without a token.', 120),
+  RATE_LIMIT_IP_PER_MINUTE: limit('Writes an IP, all users together; register and login included.', 300),
+  RATE_LIMIT_GLOBAL_PER_SECOND: int(
+    'Ceiling of admitted writes a second over all API processes (token bucket, two seconds deep); 0 switches it off.',
+    0,
+    0,
+    10_000_000,
+  ),
+  RATE_LIMIT_BLOCK_AFTER: int(
+    'Refusals within a minute that block the user or IP for a minute, then two, … up to an hour; 0 = never.',
+    60,
+    0,
+    1_000_000,
+  ),
+  MAX_OPEN_ACTIONS: int('Actions a user may have started and not ended.', 20, 1, 10_000),
+  TRUSTED_PROXIES: int(
+    'How many proxies stand in front; the client’s IP is taken that many hops from the right of `X-Forwarded-For`.',
+    0,
+    0,
+    10,
+  ),
+  COMPLETE_WAIT_MS: int('How long `complete` waits for the result before it answers 202, milliseconds.', 2000, 0, 30_000),
+  QUEUE_PARTITIONS: int(
+    'Partitions of the completion queue; the same on every process. Drain the queues before changing it.',
+    8,
+    1,
+    256,
+  ),
+  COMPLETION_BATCH_MAX: int('Most completions that a worker applies in one transaction.', 100, 1, 1000),
+  ADMIN_USERNAME: text('The administrator made at start.', 'admin'),
+  ADMIN_PASSWORD: optionalText('The administrator’s password. `npm start` makes and prints one when it is not set.'),
+  CORS_ORIGINS: list('Origins of web pages that may call the API and open sockets; one’s own origin always may.'),
+  PUBLIC_READS: flag('Boards may be read and watched without a token.', true),
+  USER_PROVISIONING: oneOf('`auto` creates a user at the first sight of an outside token’s `sub`.', 'off', ['off', 'auto']),
+  BROADCAST_WINDOW_MS: int('Changes of a board within this time are sent as one update, milliseconds.', 100, 10, 10_000),
+  RECONCILE_EVERY_SECONDS: int('How often Redis is compared with Postgres, seconds.', 300, 5, 86_400),
+  LOG_LEVEL: oneOf('Least severe level that is logged.', 'info', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+} satisfies Record<string, Variable<unknown>>;
+
+type Variables = typeof variables;
+type Value<V> = V extends Variable<infer T> ? T : never;
+/** Laurel's settings: one frozen value per variable of {@link variables}. */
+export type Config = { readonly [K in keyof Variables]: Value<Variables[K]> };
+
+/** A setting is missing or wrong. The message names every such variable, and what is allowed. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+const MIN_SECRET_BYTES = 32;
+
+/**
+ * Reads the settings from an environment. Pure: no I/O, nothing kept.
+ *
+ * @throws {@link ConfigError} when a variable has a value that is not allowed; secret values are never repeated.
+ */
+export function loadConfig(env: NodeJS.ProcessEnv): Config {
+  const problems: string[] = [];
+  const values: Record<string, unknown> = {};
+  for (const [name, { schema }] of Object.entries<Variable<unknown>>(variables)) {
+    const { value, error } = (schema as Joi.Schema).validate(env[name] === '' ? undefined : env[name], {
+      errors: { label: false },
+    }) as { value: unknown; error?: Joi.ValidationError };
+    if (error) problems.push(`${name} ${error.message}. ${variables[name as keyof Variables].doc}`);
+    else values[name] = value;
+  }
+  const config = values as unknown as Config;
+  if (problems.length === 0) problems.push(...secretProblems(config));
+  if (problems.length > 0) {
+    throw new ConfigError(`Laurel cannot start, because of its settings:\n${problems.map((p) => `  - ${p}`).join('\n')}`);
+  }
+  return Object.freeze(config);
+}
+
+function secretProblems(config: Config): string[] {
+  const problems: string[] = [];
+  const production = config.NODE_ENV === 'production';
+  for (const name of ['JWT_SECRETS', 'ACTION_TOKEN_SECRETS'] as const) {
+    const secrets = config[name];
+    if (secrets.length === 0 && production) {
+      problems.push(`${name} is required in production. Make one with: openssl rand -base64 48`);
+    }
+    if (secrets.some((secret) => Buffer.byteLength(secret) < MIN_SECRET_BYTES)) {
+      problems.push(`${name} must hold secrets of at least ${MIN_SECRET_BYTES} bytes each. Make one with: openssl rand -base64 48`);
+    }
+    if (production && secrets.some((secret) => new Set(secret).size < 8 || /change.?me|laurel-demo|default.secret/i.test(secret))) {
+      problems.push(`${name} looks like a default or a guess. Make one with: openssl rand -base64 48`);
+    }
+  }
+  if (config.JWT_SECRETS.some((secret) => config.ACTION_TOKEN_SECRETS.includes(secret))) {
+    problems.push('ACTION_TOKEN_SECRETS must not share a secret with JWT_SECRETS, or one leak would open both.');
+  }
+  if (production) {
+    for (const name of ['DATABASE_URL', 'REDIS_URL'] as const) {
+      if (config[name] === undefined) problems.push(`${name} is required in production. ${variables[name].doc}`);
+    }
+    if (config.ADMIN_PASSWORD !== undefined && config.ADMIN_PASSWORD.length < 12) {
+      problems.push('ADMIN_PASSWORD must have at least 12 characters in production.');
+    }
+  }
+  return problems;
+}

@@ -1,0 +1,136 @@
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import Joi from 'joi';
+import jwt from 'jsonwebtoken';
+import jwksRsa, { type JwksClient } from 'jwks-rsa';
+import type { Config } from '../config.ts';
+import { userIdPattern } from '../ids.ts';
+import type { Role } from '../users/user-directory.ts';
+import { secretKeys, type SecretKey } from './secrets.ts';
+
+/** Who a verified access token speaks for. */
+export interface Identity {
+  readonly userId: string;
+  readonly username?: string;
+  readonly role: Role;
+  /** the login that the token belongs to; tokens from outside have none */
+  readonly sessionId?: string;
+  /** ms since the epoch */
+  readonly expiresAt: number;
+}
+
+/** An access token is missing, forged, not yet or no longer valid. */
+export class AccessTokenError extends Error {
+  override readonly name = 'AccessTokenError';
+  readonly expired: boolean;
+
+  constructor(expired: boolean) {
+    super(expired ? 'the access token has expired' : 'the access token is not valid');
+    this.expired = expired;
+  }
+}
+
+const claimsSchema = Joi.object({
+  sub: Joi.string().pattern(userIdPattern).required(),
+  username: Joi.string().max(200),
+  role: Joi.valid('player', 'admin').default('player'),
+  sid: Joi.string(),
+  exp: Joi.number().required(),
+}).unknown();
+
+type Settings = Pick<Config, 'JWT_SECRETS' | 'JWT_JWKS_URL' | 'JWT_ISSUER' | 'JWT_AUDIENCE' | 'JWT_TTL_SECONDS'>;
+
+const MAX_LENGTH = 8192;
+const publicKeyAlgorithms: jwt.Algorithm[] = ['RS256', 'RS384', 'RS512', 'PS256', 'ES256', 'ES384'];
+
+/**
+ * Issues our own access tokens (HS256), and accepts those of an outside identity service: HS256 by a shared secret, or
+ * signed by a key of its JWKS. The algorithm decides which keys are tried, so that neither can pose as the other.
+ */
+export class AccessTokens {
+  /** What a verifier must insist on, besides the signature. */
+  readonly verifyOptions: { algorithms: jwt.Algorithm[]; issuer?: string; audience?: string };
+  readonly #secrets: readonly SecretKey[];
+  readonly #jwks: JwksClient | undefined;
+  readonly #settings: Settings;
+
+  constructor(settings: Settings) {
+    this.#settings = settings;
+    this.#secrets = secretKeys(settings.JWT_SECRETS);
+    this.#jwks =
+      settings.JWT_JWKS_URL === undefined
+        ? undefined
+        : jwksRsa({
+            jwksUri: settings.JWT_JWKS_URL,
+            cache: true,
+            cacheMaxEntries: 20,
+            cacheMaxAge: 600_000,
+            // An unknown key id asks the service again, but a flood of made-up ids asks it no more than this.
+            rateLimit: true,
+            jwksRequestsPerMinute: 10,
+            timeout: 3000,
+          });
+    this.verifyOptions = {
+      algorithms: this.#jwks ? ['HS256', ...publicKeyAlgorithms] : ['HS256'],
+      ...(settings.JWT_ISSUER !== undefined && { issuer: settings.JWT_ISSUER }),
+      ...(settings.JWT_AUDIENCE !== undefined && { audience: settings.JWT_AUDIENCE }),
+    };
+  }
+
+  /** A new token of our own, and its lifetime in seconds. */
+  issue(user: { userId: string; username: string; role: Role; sessionId: string }): { token: string; expiresIn: number } {
+    const [newest] = this.#secrets;
+    if (!newest) throw new Error('JWT_SECRETS is empty');
+    const { JWT_TTL_SECONDS: expiresIn, JWT_ISSUER: issuer, JWT_AUDIENCE: audience } = this.#settings;
+    const token = jwt.sign({ username: user.username, role: user.role, sid: user.sessionId }, newest.key, {
+      algorithm: 'HS256',
+      keyid: newest.id,
+      subject: user.userId,
+      expiresIn,
+      ...(issuer !== undefined && { issuer }),
+      ...(audience !== undefined && { audience }),
+    });
+    return { token, expiresIn };
+  }
+
+  /** Keys that may have signed a token with this header: shared secrets for HS256, the JWKS for the rest. */
+  async keysFor(header: { alg?: string | undefined; kid?: string | undefined }): Promise<KeyObject[]> {
+    if (header.alg === 'HS256') {
+      const named = this.#secrets.filter(({ id }) => id === header.kid);
+      return (named.length > 0 ? named : this.#secrets).map(({ key }) => key);
+    }
+    if (!this.#jwks || !publicKeyAlgorithms.includes(header.alg as jwt.Algorithm)) return [];
+    return [createPublicKey((await this.#jwks.getSigningKey(header.kid)).getPublicKey())];
+  }
+
+  /** The identity in a payload whose signature has been verified. @throws {@link AccessTokenError} */
+  identify(payload: unknown): Identity {
+    const { value, error } = claimsSchema.validate(payload, { convert: false }) as {
+      value: { sub: string; username?: string; role: Role; sid?: string; exp: number };
+      error?: Error;
+    };
+    if (error) throw new AccessTokenError(false);
+    return {
+      userId: value.sub,
+      role: value.role,
+      expiresAt: value.exp * 1000,
+      ...(value.username !== undefined && { username: value.username }),
+      ...(value.sid !== undefined && { sessionId: value.sid }),
+    };
+  }
+
+  /** Verifies a token. @throws {@link AccessTokenError} */
+  async verify(token: string): Promise<Identity> {
+    const header = token.length > MAX_LENGTH ? undefined : jwt.decode(token, { complete: true })?.header;
+    if (!header) throw new AccessTokenError(false);
+    const keys = await this.keysFor(header).catch(() => []);
+    let expired = false;
+    for (const key of keys) {
+      try {
+        return this.identify(jwt.verify(token, key, this.verifyOptions));
+      } catch (error) {
+        expired ||= error instanceof jwt.TokenExpiredError;
+      }
+    }
+    throw new AccessTokenError(expired);
+  }
+}

@@ -1,0 +1,14 @@
+import { randomBytes } from 'node:crypto';
+import { v7 } from 'uuid';
+
+/** A new id of our own: a UUIDv7, so that ids sort by the time they were made and indexes stay dense. */
+export const newId = (): string => v7();
+
+/** Letters that an id from outside may have. None can be mistaken for a key separator or a marker in Redis. */
+export const userIdPattern = /^[A-Za-z0-9][A-Za-z0-9_.:@|+=-]{0,127}$/;
+
+/** Any UUID, as clients may make them for client-signed completions. */
+export const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
+
+/** An unguessable token of 256 bits, base64url (43 characters). */
+export const newSecretToken = (): string => randomBytes(32).toString('base64url');

@@ -1,0 +1,151 @@
+import { createHash } from 'node:crypto';
+import { Queue, type JobsOptions } from 'bullmq';
+import Joi from 'joi';
+import type { Redis } from './redis.ts';
+import { userIdPattern } from './ids.ts';
+import { check } from './validate.ts';
+
+/** A client-signed completion's own terms, fixed by the server when it accepted it. */
+export interface ClientTerms {
+  readonly type: string;
+  readonly leaderboard: string;
+  readonly points: number;
+  readonly difficulty?: string;
+}
+
+/** A verified completion on its way to the ledger. The job's id is the action's. */
+export interface CompletionJob {
+  readonly kind: 'completion';
+  readonly actionId: string;
+  readonly userId: string;
+  /** ms since the epoch, by Redis's clock */
+  readonly acceptedAt: number;
+  /** hex SHA-256 of the action token; null when client-signed */
+  readonly tokenHash: string | null;
+  readonly ip: string | null;
+  readonly userAgent: string | null;
+  /** the API instance that waits for the result */
+  readonly replyTo: string;
+  readonly client?: ClientTerms;
+}
+
+/** Puts a user's rows of Postgres into Redis anew, in the user's own line, so that it cannot race with play. */
+export interface ResyncJob {
+  readonly kind: 'resync';
+  readonly userId: string;
+}
+
+export type PartitionJob = CompletionJob | ResyncJob;
+
+const userId = Joi.string().pattern(userIdPattern).required();
+const completionJob = Joi.object<CompletionJob>({
+  kind: Joi.valid('completion').required(),
+  actionId: Joi.string().max(64).required(),
+  userId,
+  acceptedAt: Joi.number().integer().positive().required(),
+  tokenHash: Joi.string().hex().length(64).allow(null).required(),
+  ip: Joi.string().max(64).allow(null).required(),
+  userAgent: Joi.string().max(512).allow(null, '').required(),
+  replyTo: Joi.string().max(64).required(),
+  client: Joi.object({
+    type: Joi.string().required(),
+    leaderboard: Joi.string().required(),
+    points: Joi.number().integer().min(0).required(),
+    difficulty: Joi.string(),
+  }),
+});
+const resyncJob = Joi.object<ResyncJob>({ kind: Joi.valid('resync').required(), userId });
+
+/** Checks a payload of a partition's queue. @throws when it is not one; such a job can only fail */
+export function parsePartitionJob(data: unknown): PartitionJob {
+  const schema: Joi.Schema<PartitionJob> = (data as { kind?: unknown } | null)?.kind === 'resync' ? resyncJob : completionJob;
+  return check(data, schema, 'The job’s payload is not one that Laurel wrote:');
+}
+
+/** What the maintenance queue can be asked to do, and what each job is told. */
+export interface MaintenanceJobs {
+  /** Makes boards that are missing from Redis again. */
+  rebuild: Record<string, never>;
+  /** Compares every board in Redis with Postgres, and repairs what differs. */
+  reconcile: { readonly trigger: 'schedule' | 'cli' | 'admin' };
+  /** Enqueues accepted completions that Redis forgot. */
+  sweep: Record<string, never>;
+  /** Ends what has expired: open actions, refresh tokens. */
+  expire: Record<string, never>;
+}
+export type MaintenanceName = keyof MaintenanceJobs;
+
+export const MAINTENANCE_QUEUE = 'maintenance';
+export const partitionQueue = (partition: number): string => `completions-${partition}`;
+
+/** The partition whose line a user stands in. */
+export function partitionOf(user: string, partitions: number): number {
+  return createHash('sha1').update(user).digest().readUInt32BE(0) % partitions;
+}
+
+/** Finished jobs are kept for a look at Bull Board; Postgres, not the queue, remembers what was done. */
+const kept: JobsOptions = { removeOnComplete: { count: 200 }, removeOnFail: false };
+const keptLong: JobsOptions = { removeOnComplete: { count: 500 }, removeOnFail: { count: 500 } };
+
+/** Producers of every queue. */
+export class Queues {
+  readonly partitions: readonly Queue<PartitionJob>[];
+  readonly maintenance: Queue;
+  readonly #redis: Redis;
+
+  /** @param redis a connection of use `queue`; the caller closes it */
+  constructor(redis: Redis, partitions: number) {
+    this.#redis = redis;
+    const producer = { connection: redis, skipVersionCheck: true };
+    this.partitions = Array.from(
+      { length: partitions },
+      (_, partition) => new Queue<PartitionJob>(partitionQueue(partition), { ...producer, defaultJobOptions: kept }),
+    );
+    this.maintenance = new Queue(MAINTENANCE_QUEUE, { ...producer, defaultJobOptions: keptLong });
+    for (const queue of this.all) queue.on('error', () => undefined); // the connection logs its own state
+  }
+
+  get all(): readonly Queue[] {
+    return [...this.partitions, this.maintenance];
+  }
+
+  /**
+   * Puts a completion into its user's line. A second time with the same action id changes nothing.
+   *
+   * @throws when Redis is away; whether the job was added is not known then
+   */
+  async enqueueCompletion(job: CompletionJob): Promise<void> {
+    await this.#enqueue(job, 'completion', { jobId: job.actionId });
+  }
+
+  /** Puts a repair into the user's line, at most one at a time. */
+  async enqueueResync(user: string): Promise<void> {
+    const queue = this.partitions[partitionOf(user, this.partitions.length)];
+    await this.#serialize(queue);
+    await queue?.add('resync', { kind: 'resync', userId: user }, { deduplication: { id: `resync-${user}` } });
+  }
+
+  async #enqueue(job: PartitionJob, name: string, options: JobsOptions): Promise<void> {
+    const queue = this.partitions[partitionOf(job.userId, this.partitions.length)];
+    const [, added] = await Promise.all([this.#serialize(queue), queue?.add(name, job, options)]);
+    if (!added) throw new Error('the job was not added');
+  }
+
+  /**
+   * Says (again) that one job of the partition runs at a time, over all processes. The setting lives in Redis, and a
+   * Redis that lost its data would otherwise let two workers overtake each other.
+   */
+  async #serialize(queue: Queue<PartitionJob> | undefined): Promise<void> {
+    if (queue) await this.#redis.hset(queue.toKey('meta'), 'concurrency', 1);
+  }
+
+  /** Asks for a maintenance job; while one of the name waits, asking again changes nothing. */
+  async requestMaintenance<N extends MaintenanceName>(name: N, data: MaintenanceJobs[N]): Promise<string> {
+    const job = await this.maintenance.add(name, data, { deduplication: { id: name } });
+    return job.id ?? name;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.all.map((queue) => queue.close()));
+  }
+}

@@ -1,0 +1,113 @@
+import { readFileSync } from 'node:fs';
+import { Redis, type RedisOptions } from 'ioredis';
+import type { Logger } from './logger.ts';
+
+export { Redis };
+
+const reconnect = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 5), 1000);
+
+/** How long a command may take before its caller gives up, milliseconds. A frozen Redis would hang it for ever. */
+const COMMAND_TIMEOUT_MS = 1500;
+
+const options = {
+  /** Fails at once while Redis is away: the caller has a fall-back, or an honest 503. */
+  commands: { enableOfflineQueue: false, maxRetriesPerRequest: 0, commandTimeout: COMMAND_TIMEOUT_MS, enableAutoPipelining: true },
+  /** As `commands`, for BullMQ producers, whose scripts are not auto-pipelined. */
+  queue: { enableOfflineQueue: false, maxRetriesPerRequest: 0, commandTimeout: COMMAND_TIMEOUT_MS },
+  /** For BullMQ workers, which block on purpose and wait for Redis as long as it takes. */
+  blocking: { maxRetriesPerRequest: null },
+  /** Subscribes anew by itself after every reconnection. */
+  subscriber: { maxRetriesPerRequest: null, autoResubscribe: true },
+} satisfies Record<string, Partial<RedisOptions>>;
+
+/**
+ * A connection to Redis, made for one kind of use. Connects in the background and for ever tries again; errors are
+ * logged when the state changes, not at every attempt.
+ */
+export function createRedis(url: string, use: keyof typeof options, log: Logger): Redis {
+  const redis = new Redis(url, { ...options[use], retryStrategy: reconnect, connectTimeout: 2000, keepAlive: 5000 });
+  let away = false;
+  redis.on('error', (error: Error) => {
+    if (!away) log.warn({ err: error, use }, 'Redis is away');
+    away = true;
+  });
+  redis.on('ready', () => {
+    if (away) log.info({ use }, 'Redis is back');
+    away = false;
+  });
+  return redis;
+}
+
+/** Waits until a connection is ready. @throws when it is not within the time, milliseconds. */
+export async function untilReady(redis: Redis, timeoutMs: number): Promise<void> {
+  if (redis.status === 'ready') return;
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      redis.off('ready', done);
+      reject(new Error(`Redis did not answer within ${timeoutMs} ms. Check REDIS_URL, and that Redis is running.`));
+    }, timeoutMs);
+    const done = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    redis.once('ready', done);
+  });
+}
+
+/** Closes a connection in order if it stands, else at once. */
+export async function closeRedis(redis: Redis): Promise<void> {
+  if (redis.status === 'ready') await redis.quit().catch(() => redis.disconnect());
+  else redis.disconnect();
+}
+
+const passingReplies = /^(LOADING|BUSY|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|OOM|MISCONF|NOREPLICAS)/;
+const absent =
+  /Command timed out|Connection is closed|isn't writeable|max retries per request|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|connect ETIMEDOUT|Socket closed/i;
+
+/** Whether Redis is away, frozen or starting, so that the same command may well succeed later. */
+export function isRedisAway(error: unknown): boolean {
+  return error instanceof Error && (absent.test(error.message) || passingReplies.test(error.message));
+}
+
+/** A Lua script that Redis runs atomically, called by its digest, and sent whole only when Redis does not know it. */
+export interface Script {
+  readonly name: string;
+  readonly lua: string;
+  /** how many of the arguments are keys; when not set, the first argument says it */
+  readonly keys: number | undefined;
+}
+
+/** Reads a script that stands in a `.lua` file of its own. */
+export function loadScript(url: URL, keys?: number): Script {
+  const name = `laurel_${url.pathname.split('/').at(-1)?.replace('.lua', '') ?? ''}`;
+  return { name, lua: readFileSync(url, 'utf8'), keys };
+}
+
+type Callable = Record<string, (...args: (string | number)[]) => Promise<unknown>>;
+
+/** Teaches a connection its scripts, and returns a function that calls one. Replies are as raw as Redis sends them. */
+export function scriptCaller(redis: Redis, scripts: readonly Script[]) {
+  for (const { name, lua, keys } of scripts) redis.defineCommand(name, { lua, ...(keys !== undefined && { numberOfKeys: keys }) });
+  return {
+    call: (script: Script, ...args: (string | number)[]): Promise<unknown> => {
+      const method = (redis as unknown as Callable)[script.name];
+      if (!method) throw new Error(`script ${script.name} was not defined on this connection`);
+      return method.call(redis, ...args);
+    },
+    /** Calls scripts in one round trip, in order. @throws the first error of any of them */
+    pipeline: async (calls: readonly (readonly [Script, ...(string | number)[]])[]): Promise<unknown[]> => {
+      const pipeline = redis.pipeline();
+      for (const [script, ...args] of calls) (pipeline as unknown as Callable)[script.name]?.call(pipeline, ...args);
+      return unwrap(await pipeline.exec());
+    },
+  };
+}
+
+/** The replies of a pipeline. @throws the first error among them */
+export function unwrap(replies: [Error | null, unknown][] | null): unknown[] {
+  if (!replies) throw new Error('the pipeline was discarded');
+  return replies.map(([error, reply]) => {
+    if (error) throw error;
+    return reply;
+  });
+}

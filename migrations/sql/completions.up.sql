@@ -1,0 +1,216 @@
+-- The start of the period that holds an instant (UTC; weeks are ISO weeks). 'all' starts at the epoch.
+create function period_start(period text, at timestamptz) returns timestamptz language sql immutable parallel safe as $$
+  select case period
+    when 'all' then timestamptz '1970-01-01 00:00:00+00'
+    when 'daily' then date_trunc('day', at at time zone 'UTC') at time zone 'UTC'
+    when 'weekly' then date_trunc('week', at at time zone 'UTC') at time zone 'UTC'
+    when 'monthly' then date_trunc('month', at at time zone 'UTC') at time zone 'UTC'
+  end
+$$;
+
+-- The first instant after the period that starts at an instant; null for 'all'.
+create function period_end(period text, starts_at timestamptz) returns timestamptz language sql immutable parallel safe as $$
+  select case period
+    when 'daily' then (starts_at at time zone 'UTC' + interval '1 day') at time zone 'UTC'
+    when 'weekly' then (starts_at at time zone 'UTC' + interval '7 days') at time zone 'UTC'
+    when 'monthly' then (starts_at at time zone 'UTC' + interval '1 month') at time zone 'UTC'
+  end
+$$;
+
+-- Milliseconds since the epoch, as clients and Redis count time.
+create function epoch_ms(at timestamptz) returns bigint language sql immutable parallel safe as $$
+  select (extract(epoch from at) * 1000)::bigint
+$$;
+
+create function from_epoch_ms(ms bigint) returns timestamptz language sql immutable parallel safe as $$
+  select timestamptz '1970-01-01 00:00:00+00' + ms * interval '1 millisecond'
+$$;
+
+-- Serializes all score changes of the given users until the transaction ends. Workers already apply a user's
+-- completions one after another; this holds even while a stalled worker and its successor both believe that they own
+-- the partition. In one order everywhere, so that two batches cannot wait for each other.
+create function lock_users(user_ids text[]) returns void language plpgsql as $$
+declare
+  slot integer;
+begin
+  for slot in select distinct hashtext(u) from unnest(user_ids) u order by 1 loop
+    perform pg_advisory_xact_lock(7451, slot);
+  end loop;
+end $$;
+
+-- Score rows of board periods for some users, as workers copy them into Redis. A banned or erased user's are hidden.
+create function index_rows(user_ids text[], board_period_ids integer[]) returns jsonb language sql stable as $$
+  select coalesce(jsonb_agg(jsonb_build_array(b.leaderboard, b.period, epoch_ms(b.starts_at), epoch_ms(b.ends_at), s.user_id,
+      s.score, epoch_ms(s.reached_at), u.banned_at is not null or u.erased_at is not null)), '[]')
+  from unnest(user_ids) as i(user_id)
+  cross join unnest(board_period_ids) as w(board_period_id)
+  join scores s on s.board_period_id = w.board_period_id and s.user_id = i.user_id
+  join board_periods b on b.id = s.board_period_id
+  join users u on u.id = s.user_id
+$$;
+
+-- Applies completions in the order given, all or none, each at most once.
+--
+-- items: array, in order, of
+--   actionId, userId, acceptedAt (ms), transactionId, tokenHash (hex; null for client-signed), ip, userAgent,
+--   and for client-signed ones `client`: {type, leaderboard, points, difficulty}
+-- returns {items: [{actionId, outcome, ...}], rows: see index_rows}; outcome is
+--   completed      it counts now
+--   duplicate      it counted before; the same figures as then
+--   cancelled | rejected | held | unknown | not_yours | token_mismatch   it does not count
+-- Awards are clipped at the leaderboard's points an update, and at its score cap.
+create function apply_completions(items jsonb) returns jsonb language plpgsql as $$
+declare
+  applied_ids text[];
+  result_items jsonb;
+  result_rows jsonb;
+  touched_users text[];
+  touched_boards integer[];
+begin
+  perform lock_users((select array_agg(i ->> 'userId') from jsonb_array_elements(items) i));
+
+  insert into actions (id, user_id, type, leaderboard, points, difficulty, source, started_at, expires_at, ip, user_agent)
+  select i."actionId", i."userId", i.client ->> 'type', i.client ->> 'leaderboard', (i.client ->> 'points')::integer,
+    i.client ->> 'difficulty', 'client', from_epoch_ms(i."acceptedAt"), from_epoch_ms(i."acceptedAt"), i.ip, i."userAgent"
+  from jsonb_to_recordset(items) as i("actionId" text, "userId" text, "acceptedAt" bigint, ip text, "userAgent" text, client jsonb)
+  where i.client is not null
+  on conflict (id) do nothing;
+
+  -- Taking the action is what makes it count once: whoever comes second waits here, and then finds it taken.
+  with taken as (
+    update actions a
+    set status = 'completed', accepted_at = from_epoch_ms(i."acceptedAt"), completed_at = clock_timestamp(),
+      ip = coalesce(i.ip, a.ip), user_agent = coalesce(i."userAgent", a.user_agent)
+    from jsonb_to_recordset(items) as i("actionId" text, "userId" text, "acceptedAt" bigint, "tokenHash" text, ip text, "userAgent" text)
+    where a.id = i."actionId" and a.user_id = i."userId" and a.status in ('started', 'queued', 'expired')
+      and (a.source = 'client' or a.token_hash = decode(i."tokenHash", 'hex'))
+    returning a.id
+  )
+  select coalesce(array_agg(id), '{}') into applied_ids from taken;
+
+  if cardinality(applied_ids) > 0 then
+    insert into board_periods (leaderboard, period, starts_at, ends_at)
+    select distinct b.key, p.period, period_start(p.period, a.accepted_at),
+      period_end(p.period, period_start(p.period, a.accepted_at))
+    from actions a
+    join leaderboards b on b.key in (a.leaderboard, 'global')
+    cross join unnest(b.periods) p(period)
+    where a.id = any (applied_ids)
+      and not exists (
+        select from board_periods x
+        where x.leaderboard = b.key and x.period = p.period and x.starts_at = period_start(p.period, a.accepted_at)
+      )
+    on conflict do nothing;
+
+    with item as (
+      select n, i ->> 'actionId' as action_id, i ->> 'transactionId' as transaction_id
+      from jsonb_array_elements(items) with ordinality e(i, n)
+    ),
+    -- One row an action and board: its own, and global.
+    award as (
+      select item.n, item.transaction_id, a.id, a.user_id, a.leaderboard, a.type, a.points, a.accepted_at, b.key as board,
+        b.score_cap as cap, b.periods, least(a.points, b.max_points_per_update)::bigint as worth,
+        coalesce(s.score, 0) as base, coalesce(epoch_ms(s.reached_at), 0) as base_reached
+      from item
+      join actions a on a.id = item.action_id
+      join leaderboards b on b.key in (a.leaderboard, 'global')
+      join board_periods bp on bp.leaderboard = b.key and bp.period = 'all' and bp.starts_at = timestamptz '1970-01-01 00:00:00+00'
+      left join scores s on s.board_period_id = bp.id and s.user_id = a.user_id
+      where a.id = any (applied_ids)
+    ),
+    running as (
+      select *, greatest(base, least(cap, base + sum(worth) over line)) as after,
+        greatest(base, least(cap, base + sum(worth) over line - worth)) as before,
+        -- Strictly later than the user's last change, so that it also tells which of two states is the newer.
+        greatest(base_reached + row_number() over line,
+          max(epoch_ms(accepted_at) - place) over line + place) as reached
+      from (select *, row_number() over (partition by user_id, board order by n) as place from award) numbered
+      window line as (partition by user_id, board order by n)
+    ),
+    new_scores as (
+      select bp.id as board_period_id, r.user_id, sum(r.after - r.before) as gained,
+        from_epoch_ms((max(r.reached) filter (where r.after > r.before))::bigint) as reached_at
+      from running r
+      cross join unnest(r.periods) p(period)
+      join board_periods bp on bp.leaderboard = r.board and bp.period = p.period
+        and bp.starts_at = period_start(p.period, r.accepted_at)
+      group by bp.id, r.user_id
+      having sum(r.after - r.before) > 0
+    ),
+    upserted as (
+      insert into scores (board_period_id, user_id, score, reached_at)
+      select board_period_id, user_id, gained, reached_at from new_scores order by board_period_id, user_id
+      on conflict (board_period_id, user_id)
+        do update set score = scores.score + excluded.score, reached_at = excluded.reached_at
+    )
+    insert into ledger (id, kind, action_id, user_id, leaderboard, type, points, delta, before, after, global_delta, accepted_at)
+    select own.transaction_id, 'completion', own.id, own.user_id, own.leaderboard, own.type, own.points,
+      own.after - own.before, own.before, own.after, g.after - g.before, own.accepted_at
+    from running own
+    join running g on g.id = own.id and g.board = 'global'
+    where own.board = own.leaderboard
+    order by own.n;
+  end if;
+
+  delete from queued_completions where action_id in (select i ->> 'actionId' from jsonb_array_elements(items) i);
+
+  select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+      'actionId', i ->> 'actionId',
+      'outcome', case
+        when a.id is null then 'unknown'
+        when a.user_id <> i ->> 'userId' then 'not_yours'
+        when a.id = any (applied_ids) then 'completed'
+        when a.status = 'completed' then 'duplicate'
+        when a.status in ('cancelled', 'rejected', 'held') then a.status
+        else 'token_mismatch'
+      end,
+      'leaderboard', a.leaderboard, 'type', a.type, 'transactionId', l.id, 'previous', l.before, 'current', l.after,
+      'delta', l.delta, 'acceptedAt', epoch_ms(a.accepted_at), 'completedAt', epoch_ms(a.completed_at),
+      'rank', case when r.action_id is not null then jsonb_build_array(r.previous, r.current) end
+    )) order by n)
+  into result_items
+  from jsonb_array_elements(items) with ordinality e(i, n)
+  left join actions a on a.id = i ->> 'actionId'
+  left join ledger l on l.action_id = a.id and l.user_id = i ->> 'userId'
+  left join completion_ranks r on r.action_id = a.id;
+
+  select array_agg(distinct a.user_id), array_agg(distinct bp.id) into touched_users, touched_boards
+  from jsonb_array_elements(items) i
+  join actions a on a.id = i ->> 'actionId' and a.user_id = i ->> 'userId' and a.status = 'completed'
+  join leaderboards b on b.key in (a.leaderboard, 'global')
+  cross join unnest(b.periods) p(period)
+  join board_periods bp on bp.leaderboard = b.key and bp.period = p.period
+    and bp.starts_at = period_start(p.period, a.accepted_at) and bp.closed_at is null;
+
+  result_rows := coalesce(index_rows(touched_users, touched_boards), '[]');
+  return jsonb_build_object('items', result_items, 'rows', result_rows);
+end $$;
+
+-- Makes a 202 durable: the action is queued, and the payload is kept until it has been applied.
+-- Returns the action's status afterwards ('completed' when the worker was faster), null for an unknown action.
+create function record_acceptance(action text, accepted timestamptz, job jsonb) returns text language plpgsql as $$
+declare
+  current_status text;
+begin
+  select status into current_status from actions where id = action for update;
+  if current_status = 'started' then
+    update actions set status = 'queued', accepted_at = accepted where id = action;
+    current_status := 'queued';
+  end if;
+  -- A client-signed action has no row before it is applied.
+  if current_status is null or current_status = 'queued' then
+    insert into queued_completions (action_id, payload, accepted_at) values (action, job, accepted)
+    on conflict (action_id) do nothing;
+  end if;
+  return current_status;
+end $$;
+
+-- Keeps the ranks that completions were answered with: [[actionId, previous, current], ...], ranks null for none.
+-- They are a courtesy to replays, so their commit need not wait for the disk.
+create function record_ranks(ranks jsonb) returns void language plpgsql as $$
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  insert into completion_ranks (action_id, previous, current)
+  select r ->> 0, (r ->> 1)::integer, (r ->> 2)::integer from jsonb_array_elements(ranks) r
+  on conflict (action_id) do nothing;
+end $$;

@@ -1,0 +1,110 @@
+import type { Board, LaurelClient, Period, Standing } from '../client/index.ts';
+import { avatar } from './avatar.ts';
+import { hiddenText, make } from './dom.ts';
+import { count, number } from './words.ts';
+
+/** A busy board must not make every visitor ask where he stands at every change, ms. */
+const PAUSE_MS = 4_000;
+
+/** Where the visitor stands, pinned below the board while he is not on it. */
+export class MineView {
+  readonly #element: HTMLElement;
+  readonly #client: LaurelClient;
+  #where: { leaderboard: string; period: Period };
+  #board: Board | null = null;
+  #standing: Standing | null = null;
+  #asked = 0;
+  #askedAt = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #onRank: (rank: number) => void;
+
+  /** @param onRank called when the visitor's rank is not what it was */
+  constructor(
+    element: HTMLElement,
+    client: LaurelClient,
+    where: { leaderboard: string; period: Period },
+    onRank: (rank: number) => void,
+  ) {
+    this.#element = element;
+    this.#client = client;
+    this.#where = where;
+    this.#onRank = onRank;
+  }
+
+  /** Another board, or another visitor. */
+  reset(where: { leaderboard: string; period: Period }): void {
+    this.#where = where;
+    this.#board = null;
+    this.#standing = null;
+    this.#render();
+    this.refresh();
+  }
+
+  /** The board has changed: so may the visitor's rank have. */
+  boardChanged(board: Board): void {
+    this.#board = board;
+    this.#render();
+    if (this.#isInside()) return;
+    const due = Math.max(0, this.#askedAt + PAUSE_MS - Date.now());
+    this.#timer ??= setTimeout(() => {
+      this.refresh();
+    }, due);
+  }
+
+  /** Asks now. */
+  refresh(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#client.user) void this.#ask();
+  }
+
+  async #ask(): Promise<void> {
+    const turn = ++this.#asked;
+    this.#askedAt = Date.now();
+    const { leaderboard, period } = this.#where;
+    try {
+      const standing = await this.#client.standing(leaderboard, 'me', { period, neighbors: 3 });
+      if (turn !== this.#asked) return;
+      const before = this.#standing?.rank;
+      this.#standing = standing;
+      this.#render();
+      if (standing.rank !== null && before !== undefined && before !== standing.rank)
+        this.#onRank(standing.rank);
+    } catch {
+      // What was known stands; the next change asks again.
+      return;
+    }
+  }
+
+  #isInside(): boolean {
+    const me = this.#client.user?.userId;
+    return this.#board?.entries.some((entry) => entry.userId === me) ?? false;
+  }
+
+  #render(): void {
+    const me = this.#client.user;
+    const standing = this.#standing;
+    this.#element.hidden = !me || !standing || standing.userId !== me.userId || this.#isInside();
+    if (!me || !standing || this.#element.hidden) return;
+    const rank = make('span', 'mine__rank', standing.rank === null ? '–' : number(standing.rank));
+    rank.prepend(hiddenText('Your rank: '));
+    const who = make('span', 'mine__who');
+    const line = make('span', 'mine__line');
+    line.append(make('span', 'mine__name', standing.username), make('span', 'mine__you', 'You'));
+    who.append(line, make('span', 'mine__hint', this.#hint(standing)));
+    const score = make('span', 'mine__score', number(standing.score));
+    score.append(hiddenText(' points'));
+    this.#element.dataset['rank'] = standing.rank === null ? '' : String(standing.rank);
+    this.#element.replaceChildren(rank, avatar({ ...me, username: standing.username }), who, score);
+  }
+
+  #hint(standing: Standing): string {
+    const { rank, score } = standing;
+    if (rank === null) return 'No points here yet. Complete an action to enter.';
+    const next = standing.neighbors.find((entry) => entry.rank === rank - 1);
+    if (next) return `${count(next.score - score + 1, 'point')} to pass ${next.username}`;
+    const tenth = this.#board?.entries[9];
+    if (tenth && tenth.score >= score) return `${count(tenth.score - score + 1, 'point')} to the top 10`;
+    return `Ahead of ${count(standing.usersBelow, 'player')}`;
+  }
+}

@@ -1,0 +1,161 @@
+import { actionKey, openActionsKey, RESULT_LIFETIME_S } from '../../common/actions.ts';
+import { boardAt, boardId, type BoardRef, type BoardSource } from '../../common/board/board.ts';
+import type { BoardIndex, ScoreChange } from '../../common/board/board-index.ts';
+import { boardOfRow, changeOfRow, type IndexRow } from '../../common/board/index-rows.ts';
+import { channels, type CompletionEvent, type CompletionReply, type CompletionResult } from '../../common/events.ts';
+import type { CompletionJob } from '../../common/queues.ts';
+import { unwrap, type Redis } from '../../common/redis.ts';
+import type { AppliedBatch, AppliedItem } from './ledger.ts';
+import type { RankRecorder } from './rank-recorder.ts';
+
+interface Ranks {
+  readonly previous: number | null;
+  readonly current: number | null;
+}
+type Counted = Extract<AppliedItem, { outcome: 'completed' | 'duplicate' }>;
+
+const isCounted = (item: AppliedItem): item is Counted => item.outcome === 'completed' || item.outcome === 'duplicate';
+
+/** Tells the world what a transaction changed, after its commit. Every step may be repeated. */
+export class Publisher {
+  readonly #redis: Redis;
+  readonly #index: BoardIndex;
+  readonly #table: BoardSource;
+  readonly #recorder: RankRecorder;
+
+  /** @param table ranks come from Postgres while a board is being made again in Redis */
+  constructor(redis: Redis, index: BoardIndex, table: BoardSource, recorder: RankRecorder) {
+    this.#redis = redis;
+    this.#index = index;
+    this.#table = table;
+    this.#recorder = recorder;
+  }
+
+  /**
+   * Brings the boards up to date, keeps the results for replays, answers the API instances that wait, and emits the
+   * events. Two round trips for the whole batch.
+   *
+   * @param jobs what was applied, in order; `batch` has an item for each
+   */
+  async publish(jobs: readonly CompletionJob[], batch: AppliedBatch): Promise<CompletionReply[]> {
+    const ranks = await this.#applyToBoards(jobs, batch);
+    const replies = jobs.map((job, i): CompletionReply => {
+      const item = batch.items[i];
+      if (!item || item.actionId !== job.actionId) throw new Error('Postgres answered for other completions than were asked');
+      if (!isCounted(item)) return { actionId: job.actionId, outcome: item.outcome };
+      // The same acceptance applied before, by a worker that died before it could answer, is no replay.
+      const outcome = item.acceptedAt === job.acceptedAt ? 'completed' : item.outcome;
+      return { actionId: job.actionId, outcome, result: toResult(job, item, ranks.get(i)) };
+    });
+
+    const pipeline = this.#redis.pipeline();
+    const byInstance = new Map<string, CompletionReply[]>();
+    const events: CompletionEvent[] = [];
+    jobs.forEach((job, i) => {
+      const reply = replies[i];
+      const item = batch.items[i];
+      if (!reply || !item) return;
+      const key = actionKey(job.userId, job.actionId);
+      if ('result' in reply) pipeline.set(key, JSON.stringify(reply.result), 'EX', RESULT_LIFETIME_S);
+      else pipeline.del(key);
+      pipeline.zrem(openActionsKey(job.userId), job.actionId);
+      const waiting = byInstance.get(job.replyTo);
+      if (waiting) waiting.push(reply);
+      else byInstance.set(job.replyTo, [reply]);
+      if (reply.outcome === 'completed' && isCounted(item)) events.push({ ...reply.result, type: item.type });
+    });
+    for (const [instance, waiting] of byInstance) pipeline.publish(channels.replies(instance), JSON.stringify(waiting));
+    if (events.length > 0) pipeline.publish(channels.completions, JSON.stringify(events));
+    unwrap(await pipeline.exec());
+
+    this.#recorder.add(events.map(({ actionId, rank }) => [actionId, rank.previous, rank.current]));
+    return replies;
+  }
+
+  /** @returns the ranks of counted items on their own leaderboard, all time, by place in the batch */
+  async #applyToBoards(jobs: readonly CompletionJob[], batch: AppliedBatch): Promise<Map<number, Ranks>> {
+    const rows = new Map<string, { board: BoardRef; rows: Map<string, IndexRow> }>();
+    for (const row of batch.rows) {
+      const board = boardOfRow(row);
+      const id = boardId(board);
+      const known = rows.get(id) ?? { board, rows: new Map<string, IndexRow>() };
+      known.rows.set(row[4], row);
+      rows.set(id, known);
+    }
+
+    // On its own all-time board each completion is a step of its own, so that its answer tells its own ranks.
+    const steps = new Map<string, { place: number; userId: string; item: Counted }[]>();
+    jobs.forEach((job, place) => {
+      const item = batch.items[place];
+      if (!item || !isCounted(item)) return;
+      const id = boardId(boardAt(item.leaderboard, 'all', 0));
+      const known = steps.get(id);
+      const step = { place, userId: job.userId, item };
+      if (known) known.push(step);
+      else steps.set(id, [step]);
+    });
+
+    const changes: [BoardRef, ScoreChange[]][] = [];
+    const placesOf: number[][] = [];
+    for (const [id, { board, rows: boardRows }] of rows) {
+      const own = steps.get(id) ?? [];
+      const stepping = own.filter(({ userId }) => boardRows.has(userId));
+      const stepped = new Set(stepping.map(({ userId }) => userId));
+      const rest = [...boardRows.values()].filter((row) => !stepped.has(row[4]));
+      changes.push([board, [...stepChanges(stepping, boardRows), ...rest.map(changeOfRow)]]);
+      placesOf.push(stepping.map(({ place }) => place));
+    }
+    if (changes.length === 0) return new Map();
+
+    const applied = await this.#index.apply(changes);
+    const ranks = new Map<number, Ranks>();
+    for (const [i, { ready, ranks: boardRanks }] of applied.entries()) {
+      const board = changes[i]?.[0];
+      for (const [j, place] of (placesOf[i] ?? []).entries()) {
+        const userId = jobs[place]?.userId;
+        if (ready) ranks.set(place, boardRanks[j] ?? { previous: null, current: null });
+        else if (board && userId !== undefined) ranks.set(place, await this.#rankInPostgres(board, userId));
+      }
+    }
+    return ranks;
+  }
+
+  /** While the board is being made again nobody knows the rank before; the present one is the best answer to both. */
+  async #rankInPostgres(board: BoardRef, userId: string): Promise<Ranks> {
+    const { standings } = await this.#table.standings(board, [userId], 0);
+    const rank = standings[0]?.rank ?? null;
+    return { previous: rank, current: rank };
+  }
+}
+
+/**
+ * The score after each of a board's completions. The last of a user is the row itself; those before it are given the
+ * milliseconds before it, which are later than the user's score before the batch.
+ */
+function stepChanges(steps: readonly { userId: string; item: Counted }[], rows: ReadonlyMap<string, IndexRow>): ScoreChange[] {
+  const left = new Map<string, number>();
+  for (const { userId } of steps) left.set(userId, (left.get(userId) ?? 0) + 1);
+  return steps.flatMap(({ userId, item }) => {
+    const row = rows.get(userId);
+    if (!row) return [];
+    const remaining = (left.get(userId) ?? 1) - 1;
+    left.set(userId, remaining);
+    const last = changeOfRow(row);
+    if (remaining === 0 || last.reachedAt === null) return [last];
+    return [{ userId, score: item.current, reachedAt: last.reachedAt - remaining }];
+  });
+}
+
+function toResult(job: CompletionJob, item: Counted, ranks: Ranks | undefined): CompletionResult {
+  const [previous, current] = item.rank ?? [item.previous === 0 && item.delta > 0 ? null : (ranks?.previous ?? null), ranks?.current ?? null];
+  return {
+    actionId: item.actionId,
+    status: 'completed',
+    leaderboard: item.leaderboard,
+    userId: job.userId,
+    score: { previous: item.previous, current: item.current, delta: item.delta },
+    rank: { previous, current },
+    transactionId: item.transactionId,
+    completedAt: new Date(item.completedAt).toISOString(),
+  };
+}

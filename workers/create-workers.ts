@@ -1,0 +1,132 @@
+import { Worker, type Job } from 'bullmq';
+import { BoardIndex } from '../common/board/board-index.ts';
+import { BoardTable } from '../common/board/board-table.ts';
+import { Catalog } from '../common/catalog.ts';
+import type { Config } from '../common/config.ts';
+import { EventListener } from '../common/events.ts';
+import { createHealth, type Health } from '../common/health.ts';
+import type { Logger } from '../common/logger.ts';
+import { createMetrics } from '../common/metrics.ts';
+import { createDatabase } from '../common/postgres.ts';
+import { MAINTENANCE_QUEUE, partitionQueue, Queues } from '../common/queues.ts';
+import { closeRedis, createRedis, untilReady } from '../common/redis.ts';
+import { Shutdown } from '../common/shutdown.ts';
+import { Ledger } from './completions/ledger.ts';
+import { createPartitionProcessor } from './completions/partition-processor.ts';
+import { Publisher } from './completions/publisher.ts';
+import { RankRecorder } from './completions/rank-recorder.ts';
+import { expectedBoards, IndexKeeper } from './maintenance/index-keeper.ts';
+import { createMaintenanceProcessor, upsertSchedules } from './maintenance/processor.ts';
+
+/**
+ * A killed worker's partition moves on after at most the lock's life and one look for stalled jobs. A partition that
+ * stalls is never at fault, so that no number of stalls fails its job.
+ */
+const liveness = { lockDuration: 3000, stalledInterval: 1500, maxStalledCount: 1_000_000, drainDelay: 5 };
+
+/** How long Redis may take to answer at the start, milliseconds. */
+const START_TIMEOUT_MS = 30_000;
+
+export interface Workers {
+  readonly health: Health;
+  /** Finishes the jobs in hand, or puts them back at the head of their line, and closes every connection. */
+  close(): Promise<void>;
+}
+
+/** The tier that changes scores: completions by partition, and the upkeep of the stores. */
+export async function createWorkers(config: Config, log: Logger): Promise<Workers> {
+  const shutdown = new Shutdown(log);
+  const ending = new AbortController();
+  const metrics = createMetrics('workers');
+  const redisUrl = config.REDIS_URL ?? '';
+
+  const db = createDatabase(config, 'workers');
+  shutdown.defer('postgres', () => db.destroy());
+  const redis = createRedis(redisUrl, 'commands', log);
+  shutdown.defer('redis', () => closeRedis(redis));
+  const producer = createRedis(redisUrl, 'queue', log);
+  shutdown.defer('redis producer', () => closeRedis(producer));
+  const blocking = createRedis(redisUrl, 'blocking', log);
+  shutdown.defer('redis queues', () => closeRedis(blocking));
+  const subscriber = createRedis(redisUrl, 'subscriber', log);
+  shutdown.defer('redis events', () => closeRedis(subscriber));
+  try {
+    await Promise.all([redis, producer, blocking, subscriber].map((client) => untilReady(client, START_TIMEOUT_MS)));
+  } catch (error) {
+    await shutdown.run();
+    throw error;
+  }
+
+  const queues = new Queues(producer, config.QUEUE_PARTITIONS);
+  shutdown.defer('queues', () => queues.close());
+  const catalog = new Catalog(db, log);
+  shutdown.defer('catalog', () => Promise.resolve(catalog.stop()));
+  await catalog.start(new EventListener(subscriber, log));
+
+  const index = new BoardIndex(redis);
+  const table = new BoardTable(db);
+  const ledger = new Ledger(db);
+  const recorder = new RankRecorder(ledger, log);
+  shutdown.defer('ranks', () => recorder.close());
+  const publisher = new Publisher(redis, index, table, recorder);
+
+  const batchSizes = metrics.histogram('laurel_completion_batch_size', 'Completions applied in one transaction.', [], [1, 2, 5, 10, 20, 50, 100, 200]);
+  const finished = metrics.counter('laurel_jobs_total', 'Jobs ended, by queue and outcome.', ['queue', 'outcome'] as const);
+  metrics.gauge('laurel_queue_jobs', 'Jobs by queue and state.', ['queue', 'state'] as const, async (gauge) => {
+    for (const queue of queues.all) {
+      const counts = await queue.getJobCounts('waiting', 'active', 'failed', 'delayed').catch(() => ({}));
+      for (const [state, count] of Object.entries(counts)) gauge.set({ queue: queue.name, state }, count);
+    }
+  });
+
+  const workers: Worker[] = [];
+  const run = (name: string, process: (job: Job, token?: string) => Promise<unknown>, concurrency: number): void => {
+    const worker = new Worker(name, process, { connection: blocking, concurrency, ...liveness });
+    worker.on('error', (error) => log.debug({ err: error, queue: name }, 'queue connection'));
+    worker.on('completed', () => finished.inc({ queue: name, outcome: 'completed' }));
+    worker.on('failed', (job, error) => {
+      finished.inc({ queue: name, outcome: 'failed' });
+      log.error({ err: error, queue: name, job: job?.id }, 'a job has failed for good; see Bull Board');
+    });
+    workers.push(worker);
+  };
+
+  await Promise.all(queues.partitions.map((queue) => queue.setGlobalConcurrency(1)));
+  queues.partitions.forEach((queue, partition) => {
+    const processPartition = createPartitionProcessor({
+      queue,
+      ledger,
+      publisher,
+      index,
+      catalog,
+      batchMax: config.COMPLETION_BATCH_MAX,
+      log,
+      signal: ending.signal,
+      onBatch: (size) => batchSizes.observe(size),
+    });
+    run(partitionQueue(partition), processPartition, 1);
+  });
+  const maintain = createMaintenanceProcessor({ catalog, index, table, db, queues, log, signal: ending.signal });
+  run(MAINTENANCE_QUEUE, maintain, 3);
+
+  const schedule = (): Promise<void> => upsertSchedules(queues.maintenance, config.RECONCILE_EVERY_SECONDS);
+  await schedule();
+  const keeper = new IndexKeeper({ catalog, index, queues, log, onLoss: schedule });
+  keeper.start();
+
+  shutdown.defer('workers', async () => {
+    ending.abort();
+    await keeper.stop();
+    await Promise.all(workers.map((worker) => worker.close()));
+  });
+
+  return {
+    health: createHealth(metrics, {
+      postgres: async () => (await db.raw('select 1'), true),
+      redis: async () => (await redis.ping()) === 'PONG',
+      catalog: () => catalog.loaded,
+      boards: async () => (await index.incomplete(expectedBoards(catalog))).length === 0,
+    }),
+    close: () => shutdown.run(),
+  };
+}

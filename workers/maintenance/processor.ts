@@ -1,0 +1,64 @@
+import { UnrecoverableError, type Job, type Queue } from 'bullmq';
+import Joi from 'joi';
+import type { BoardIndex } from '../../common/board/board-index.ts';
+import type { BoardTable } from '../../common/board/board-table.ts';
+import type { Catalog } from '../../common/catalog.ts';
+import type { Logger } from '../../common/logger.ts';
+import type { Database } from '../../common/postgres.ts';
+import type { MaintenanceJobs, MaintenanceName, Queues } from '../../common/queues.ts';
+import { check } from '../../common/validate.ts';
+import { expectedBoards } from './index-keeper.ts';
+import { rebuildBoards } from './rebuild.ts';
+import { reconcile } from './reconcile.ts';
+import { expire, sweepQueued } from './upkeep.ts';
+
+export interface MaintenanceDeps {
+  readonly catalog: Catalog;
+  readonly index: BoardIndex;
+  readonly table: BoardTable;
+  readonly db: Database;
+  readonly queues: Queues;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+const SWEEP_EVERY_MS = 5000;
+const EXPIRE_EVERY_MS = 30_000;
+
+/** Says (again) which jobs repeat. However many processes say it, each tick is one job. */
+export async function upsertSchedules(queue: Queue, reconcileEverySeconds: number): Promise<void> {
+  const every: [MaintenanceName, number, MaintenanceJobs[MaintenanceName]][] = [
+    ['reconcile', reconcileEverySeconds * 1000, { trigger: 'schedule' }],
+    ['sweep', SWEEP_EVERY_MS, {}],
+    ['expire', EXPIRE_EVERY_MS, {}],
+  ];
+  for (const [name, ms, data] of every) {
+    await queue.upsertJobScheduler(name, { every: ms }, { name, data, opts: { removeOnComplete: { count: 50 }, removeOnFail: { count: 50 } } });
+  }
+}
+
+const reconcileData = Joi.object<MaintenanceJobs['reconcile']>({ trigger: Joi.valid('schedule', 'cli', 'admin').required() });
+
+/** Does what the maintenance queue asks for, by the job's name. */
+export function createMaintenanceProcessor(deps: MaintenanceDeps) {
+  const { catalog, index, table, db, queues, log } = deps;
+  const rebuildMissing = async (): Promise<number> => {
+    await catalog.reload();
+    return rebuildBoards(await index.incomplete(expectedBoards(catalog)), { index, table, db, log });
+  };
+  const work: Record<MaintenanceName, (job: Job) => Promise<unknown>> = {
+    rebuild: async () => ({ copied: await rebuildMissing() }),
+    reconcile: async (job) => {
+      const { trigger } = check(job.data, reconcileData);
+      await rebuildMissing();
+      return reconcile(expectedBoards(catalog), trigger, deps);
+    },
+    sweep: async () => ({ lookedAfter: await sweepQueued(db, queues) }),
+    expire: () => expire(db),
+  };
+  return async (job: Job): Promise<unknown> => {
+    const perform = Object.hasOwn(work, job.name) ? work[job.name as MaintenanceName] : undefined;
+    if (!perform) throw new UnrecoverableError(`There is no maintenance job called ${job.name}.`);
+    return perform(job);
+  };
+}

@@ -1,0 +1,48 @@
+import type { BoardIndex } from '../../common/board/board-index.ts';
+import type { BoardTable } from '../../common/board/board-table.ts';
+import type { BoardRef } from '../../common/board/board.ts';
+import type { Logger } from '../../common/logger.ts';
+import type { Database } from '../../common/postgres.ts';
+
+const CHUNK_ROWS = 2000;
+
+/** How far before a rebuild somebody may have been hidden, and still be among the rows it reads: longer than any query. */
+const HIDDEN_MARGIN_MS = 60_000;
+
+/**
+ * Makes boards that Redis lost again from Postgres. Play goes on meanwhile: workers add their own changes, and the newer
+ * of two states stays. Readers are served from Postgres until the board is complete.
+ *
+ * @returns how many rows were copied
+ */
+export async function rebuildBoards(
+  boards: readonly BoardRef[],
+  deps: { index: BoardIndex; table: BoardTable; db: Database; log: Logger },
+): Promise<number> {
+  const { index, table, db, log } = deps;
+  let copied = 0;
+  for (const board of boards) {
+    const startedAt = Date.now();
+    let rows = 0;
+    for await (const chunk of table.rows(board, CHUNK_ROWS)) {
+      await index.load(board, chunk);
+      rows += chunk.length;
+    }
+    await removeHidden(board, startedAt - HIDDEN_MARGIN_MS, index, db);
+    await index.markComplete([board]);
+    copied += rows;
+    log.info({ leaderboard: board.leaderboard, period: board.period, rows, ms: Date.now() - startedAt }, 'board made again');
+  }
+  return copied;
+}
+
+/** Takes off those who were hidden while the rows were being read: a row that was read before could have come back. */
+async function removeHidden(board: BoardRef, since: number, index: BoardIndex, db: Database): Promise<void> {
+  const hidden = await db<{ id: string }>('users')
+    .where('banned_at', '>=', new Date(since))
+    .orWhere('erased_at', '>=', new Date(since))
+    .select('id');
+  if (hidden.length > 0) {
+    await index.apply([[board, hidden.map(({ id }) => ({ userId: id, score: 0, reachedAt: null }))]]);
+  }
+}

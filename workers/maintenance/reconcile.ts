@@ -1,0 +1,168 @@
+import type { BoardIndex } from '../../common/board/board-index.ts';
+import type { BoardTable } from '../../common/board/board-table.ts';
+import { boardId, type BoardRef, type Entry } from '../../common/board/board.ts';
+import { newId } from '../../common/ids.ts';
+import type { Logger } from '../../common/logger.ts';
+import { delay } from '../../common/patience.ts';
+import type { Database } from '../../common/postgres.ts';
+import type { Queues } from '../../common/queues.ts';
+
+/** What a reconciliation found. */
+export interface Reconciliation {
+  readonly id: string;
+  readonly boards: number;
+  /** rows of Postgres held against Redis */
+  readonly compared: number;
+  /** users whose entries were missing, wrong, or too many; each is being repaired */
+  readonly drifted: number;
+}
+
+const CHUNK_ROWS = 5000;
+/** A difference may be a change under way between Postgres and Redis: it counts only if it is still there after this. */
+const SETTLE_MS = 250;
+const SETTLE_TRIES = 4;
+const RECHECK_USERS = 100;
+
+export interface ReconcileDeps {
+  readonly index: BoardIndex;
+  readonly table: BoardTable;
+  readonly db: Database;
+  readonly queues: Queues;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Holds every row of the boards in Postgres against Redis, and has each user that differs repaired in the user's own
+ * line, so that a repair cannot race with play. Memory is that of one chunk of each side.
+ */
+export async function reconcile(
+  boards: readonly BoardRef[],
+  trigger: 'schedule' | 'cli' | 'admin',
+  deps: ReconcileDeps,
+): Promise<Reconciliation> {
+  const { db, queues, index, log } = deps;
+  const id = newId();
+  await db('reconciliations').insert({ id, trigger });
+  try {
+    let compared = 0;
+    const drifted = new Set<string>();
+    for (const board of boards) {
+      const found = await compareBoard(board, deps);
+      compared += found.compared;
+      const strays = await removeStrays(board, found.extras, index);
+      for (const userId of [...found.drifted, ...strays]) drifted.add(userId);
+      if (found.drifted.length + strays.length > 0) {
+        log.warn({ board: boardId(board), drifted: found.drifted.length, strays: strays.length }, 'Redis differed from Postgres');
+      }
+    }
+    for (const userId of drifted) await queues.enqueueResync(userId);
+    await db('reconciliations').where({ id }).update({ finished_at: new Date(), compared, drifted: drifted.size });
+    log.info({ reconciliation: id, trigger, boards: boards.length, compared, drifted: drifted.size }, 'reconciled');
+    return { id, boards: boards.length, compared, drifted: drifted.size };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : 'unknown';
+    await db('reconciliations').where({ id }).update({ finished_at: new Date(), error: message }).catch(() => undefined);
+    throw error;
+  }
+}
+
+const sameEntry = (a: Entry, b: Entry): boolean => a.userId === b.userId && a.score === b.score && a.reachedAt === b.reachedAt;
+
+/** Negative when a stands before b in the total order. */
+function order(a: Entry, b: Entry): number {
+  return b.score - a.score || a.reachedAt - b.reachedAt || (a.userId < b.userId ? -1 : a.userId > b.userId ? 1 : 0);
+}
+
+/** Walks both sides in the total order, as one merges two sorted lists: what stands on one side only differs. */
+async function compareBoard(
+  board: BoardRef,
+  deps: ReconcileDeps,
+): Promise<{ compared: number; drifted: string[]; extras: Entry[] }> {
+  const truth = new Cursor(deps.table.rows(board, CHUNK_ROWS));
+  const copy = new Cursor(deps.index.rows(board, CHUNK_ROWS));
+  const suspects = new Set<string>();
+  const extras: Entry[] = [];
+  let compared = 0;
+  let [row, entry] = [await truth.next(), await copy.next()];
+  while (row ?? entry) {
+    if (row && entry && sameEntry(row, entry)) {
+      [row, entry] = [truth.buffered() ?? (await truth.next()), copy.buffered() ?? (await copy.next())];
+      compared += 1;
+    } else if (row && (!entry || order(row, entry) < 0)) {
+      suspects.add(row.userId);
+      row = await truth.next();
+      compared += 1;
+    } else if (entry) {
+      suspects.add(entry.userId);
+      extras.push(entry);
+      entry = await copy.next();
+    }
+  }
+  return { compared, drifted: await settle(board, [...suspects], deps), extras };
+}
+
+/**
+ * Takes off entries that are not the one which the user's own record names. What the walk saw twice because the user moved
+ * meanwhile is the user's own by now, or gone, and stays untouched.
+ */
+async function removeStrays(board: BoardRef, extras: readonly Entry[], index: BoardIndex): Promise<string[]> {
+  const removed: string[] = [];
+  for (let i = 0; i < extras.length; i += CHUNK_ROWS) {
+    const chunk = extras.slice(i, i + CHUNK_ROWS);
+    const [applied] = await index.apply([[board, chunk.map(({ userId, reachedAt }) => ({ userId, score: 'stray', reachedAt }))]]);
+    applied?.ranks.forEach(({ previous }, j) => {
+      const userId = chunk[j]?.userId;
+      if (previous !== null && userId !== undefined) removed.push(userId);
+    });
+  }
+  return removed;
+}
+
+/** Those of the suspects that differ even after changes under way have had the time to arrive. */
+async function settle(board: BoardRef, suspects: string[], deps: ReconcileDeps): Promise<string[]> {
+  let left = suspects;
+  for (let attempt = 0; attempt < SETTLE_TRIES && left.length > 0; attempt += 1) {
+    if (attempt > 0) await delay(SETTLE_MS, deps.signal);
+    const differing: string[] = [];
+    for (let i = 0; i < left.length; i += RECHECK_USERS) {
+      const users = left.slice(i, i + RECHECK_USERS);
+      const [truth, copy] = await Promise.all([deps.table.entriesOf(board, users), deps.index.entriesOf(board, users)]);
+      for (const userId of users) {
+        const [a, b] = [truth.get(userId), copy.get(userId)];
+        if ((a ?? b) && !(a && b && sameEntry(a, b))) differing.push(userId);
+      }
+    }
+    left = differing;
+  }
+  return left;
+}
+
+/** Reads an async sequence of chunks one item at a time. */
+class Cursor {
+  readonly #chunks: AsyncIterator<Entry[]>;
+  #chunk: Entry[] = [];
+  #place = 0;
+
+  constructor(chunks: AsyncIterable<Entry[]>) {
+    this.#chunks = chunks[Symbol.asyncIterator]();
+  }
+
+  /** The next item if it is in memory: saves a million promises. */
+  buffered(): Entry | undefined {
+    const entry = this.#chunk[this.#place];
+    if (entry) this.#place += 1;
+    return entry;
+  }
+
+  async next(): Promise<Entry | undefined> {
+    for (;;) {
+      const entry = this.buffered();
+      if (entry) return entry;
+      const { value, done } = (await this.#chunks.next()) as IteratorResult<Entry[], undefined>;
+      if (done) return undefined;
+      this.#chunk = value;
+      this.#place = 0;
+    }
+  }
+}
