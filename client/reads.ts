@@ -64,7 +64,7 @@ export class Reads {
     return body;
   }
 
-  /** @param options `neighbors`: how many users around, oneself included, 0 to 25 */
+  /** @param options `neighbors`: how many users on each side, 0 to 25 */
   standing(
     key: string,
     userId: string,

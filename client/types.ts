@@ -8,6 +8,12 @@ export interface LeaderboardInfo {
   /** For people. */
   title: string;
   periods: Period[];
+  /** No score rises above it. */
+  scoreCap?: number;
+  maxPointsPerUpdate?: number;
+  /** ISO 8601; null for always. */
+  opensAt?: string | null;
+  closesAt?: string | null;
 }
 
 /** One line of a board. */
@@ -43,14 +49,14 @@ export interface FriendsBoard extends Omit<Board, 'entries'> {
   entries: (LeaderboardEntry & { position: number })[];
 }
 
-/** Where one user stands. Without a score: `score` 0, `rank` and `percentile` null. */
+/** Where one user stands. Without a score: `score` 0, all that follows from a rank null. */
 export interface Standing {
   userId: string;
   username: string;
   score: number;
   rank: number | null;
-  usersAbove: number;
-  usersBelow: number;
+  usersAbove: number | null;
+  usersBelow: number | null;
   total: number;
   /** 0 to 100. */
   percentile: number | null;
@@ -152,6 +158,7 @@ export interface ActionView {
   points?: number;
   startedAt?: string;
   expiresAt?: string;
+  completedAt?: string | null;
   /** Present once `status` is `completed`. */
   result?: CompletionResult | null;
 }

@@ -2,11 +2,20 @@ import Joi from 'joi';
 import type { CompletionResult } from './events.ts';
 
 /** States of an action. From `completed`, `cancelled` and `rejected` none leads on. */
-export const actionStatuses = ['started', 'queued', 'completed', 'cancelled', 'expired', 'held', 'rejected'] as const;
+export const actionStatuses = [
+  'started',
+  'queued',
+  'completed',
+  'cancelled',
+  'expired',
+  'held',
+  'rejected',
+] as const;
 export type ActionStatus = (typeof actionStatuses)[number];
 
 /** Where Redis keeps what is known of a completion: that it is under way, or its result. */
-export const actionKey = (userId: string, actionId: string): string => `laurel:{${userId}}:action:${actionId}`;
+export const actionKey = (userId: string, actionId: string): string =>
+  `laurel:{${userId}}:action:${actionId}`;
 
 /** Where Redis counts a user's open actions: a sorted set by expiry. */
 export const openActionsKey = (userId: string): string => `laurel:{${userId}}:open`;
@@ -23,7 +32,11 @@ const resultSchema = Joi.object<CompletionResult>({
   status: Joi.valid('completed').required(),
   leaderboard: Joi.string().required(),
   userId: Joi.string().required(),
-  score: Joi.object({ previous: Joi.number().required(), current: Joi.number().required(), delta: Joi.number().required() }).required(),
+  score: Joi.object({
+    previous: Joi.number().required(),
+    current: Joi.number().required(),
+    delta: Joi.number().required(),
+  }).required(),
   rank: Joi.object({ previous: rank, current: rank }).required(),
   transactionId: Joi.string().required(),
   completedAt: Joi.string().required(),

@@ -29,14 +29,34 @@ describe('loadConfig', () => {
   const wrong: [string, Record<string, string>, RegExp][] = [
     ['a port out of range', { PORT: '70000' }, /PORT must be less than or equal to 65535/],
     ['a word for a number', { COMPLETE_WAIT_MS: 'soon' }, /COMPLETE_WAIT_MS must be a number/],
-    ['an action token that lives too long', { ACTION_TOKEN_TTL_SECONDS: '301' }, /ACTION_TOKEN_TTL_SECONDS .*300/],
+    [
+      'an action token that lives too long',
+      { ACTION_TOKEN_TTL_SECONDS: '301' },
+      /ACTION_TOKEN_TTL_SECONDS .*300/,
+    ],
     ['a URL of the wrong kind', { DATABASE_URL: 'mysql://x/y' }, /DATABASE_URL .*postgres/],
-    ['a word that is not in the list', { USER_PROVISIONING: 'yes' }, /USER_PROVISIONING must be one of \[off, auto\]/],
+    [
+      'a word that is not in the list',
+      { USER_PROVISIONING: 'yes' },
+      /USER_PROVISIONING must be one of \[off, auto\]/,
+    ],
     ['a short secret', { JWT_SECRETS: 'short' }, /JWT_SECRETS must hold secrets of at least 32 bytes/],
     ['one secret for both purposes', { JWT_SECRETS: strong, ACTION_TOKEN_SECRETS: strong }, /must not share/],
-    ['production without secrets', { ...production, JWT_SECRETS: '' }, /JWT_SECRETS is required in production/],
-    ['production with a guessable secret', { ...production, JWT_SECRETS: 'a'.repeat(40) }, /JWT_SECRETS looks like a default/],
-    ['production without a database', { ...production, DATABASE_URL: '' }, /DATABASE_URL is required in production/],
+    [
+      'production without secrets',
+      { ...production, JWT_SECRETS: '' },
+      /JWT_SECRETS is required in production/,
+    ],
+    [
+      'production with a guessable secret',
+      { ...production, JWT_SECRETS: 'a'.repeat(40) },
+      /JWT_SECRETS looks like a default/,
+    ],
+    [
+      'production without a database',
+      { ...production, DATABASE_URL: '' },
+      /DATABASE_URL is required in production/,
+    ],
   ];
   for (const [what, env, message] of wrong) {
     it(`refuses ${what}, and says what is allowed`, () => {

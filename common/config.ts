@@ -17,7 +17,10 @@ const lists = Joi.extend((joi: Joi.Root) => ({
   },
 })) as Joi.Root & { list(): Joi.ArraySchema };
 
-const text = (doc: string, fallback: string): Variable<string> => ({ doc, schema: Joi.string().default(fallback) });
+const text = (doc: string, fallback: string): Variable<string> => ({
+  doc,
+  schema: Joi.string().default(fallback),
+});
 const optionalText = (doc: string): Variable<string | undefined> => ({ doc, schema: Joi.string().empty('') });
 const url = (doc: string, schemes: string[]): Variable<string | undefined> => ({
   doc,
@@ -27,7 +30,10 @@ const int = (doc: string, fallback: number, min: number, max: number): Variable<
   doc,
   schema: Joi.number().integer().min(min).max(max).default(fallback),
 });
-const flag = (doc: string, fallback: boolean): Variable<boolean> => ({ doc, schema: Joi.boolean().default(fallback) });
+const flag = (doc: string, fallback: boolean): Variable<boolean> => ({
+  doc,
+  schema: Joi.boolean().default(fallback),
+});
 const oneOf = <const T extends string>(doc: string, fallback: T, allowed: readonly T[]): Variable<T> => ({
   doc,
   schema: Joi.string()
@@ -47,28 +53,44 @@ export const variables = {
   ]),
   PORT: int('Port of the API tier, and of everything in `npm start`. 0 takes a free one.', 3000, 0, 65535),
   REALTIME_PORT: int('Port of the realtime tier when it runs as a process of its own.', 3001, 0, 65535),
-  WORKERS_PORT: int('Port of the workers’ health and metrics when they run as a process of their own.', 3002, 0, 65535),
+  WORKERS_PORT: int(
+    'Port of the workers’ health and metrics when they run as a process of their own.',
+    3002,
+    0,
+    65535,
+  ),
   HOST: text('Address to listen on.', '0.0.0.0'),
   DATABASE_URL: url('PostgreSQL, 14 or newer. `npm start` brings its own when this is not set.', [
     'postgres',
     'postgresql',
   ]),
   DATABASE_POOL_MAX: int('Most Postgres connections that one process opens.', 10, 2, 200),
-  REDIS_URL: url('Redis 7 (or Valkey), append-only file on. `npm start` brings its own when this is not set.', [
-    'redis',
-    'rediss',
-  ]),
+  REDIS_URL: url(
+    'Redis 7 (or Valkey), append-only file on. `npm start` brings its own when this is not set.',
+    ['redis', 'rediss'],
+  ),
   DATA_DIR: text('Where `npm start` keeps its stores and secrets.', '.data'),
-  JWT_SECRETS: list('Secrets of access tokens, newest first; the first signs, all verify. At least 32 bytes each.'),
-  JWT_JWKS_URL: url('Public keys of an outside identity service. Its tokens (RS256, ES256, …) are accepted too.', [
-    'http',
-    'https',
-  ]),
+  JWT_SECRETS: list(
+    'Secrets of access tokens, newest first; the first signs, all verify. At least 32 bytes each.',
+  ),
+  JWT_JWKS_URL: url(
+    'Public keys of an outside identity service. Its tokens (RS256, ES256, …) are accepted too.',
+    ['http', 'https'],
+  ),
   JWT_ISSUER: optionalText('When set, outside tokens must carry this `iss`, and our own are issued with it.'),
-  JWT_AUDIENCE: optionalText('When set, outside tokens must carry this `aud`, and our own are issued with it.'),
+  JWT_AUDIENCE: optionalText(
+    'When set, outside tokens must carry this `aud`, and our own are issued with it.',
+  ),
   JWT_TTL_SECONDS: int('Lifetime of an access token, seconds.', 3600, 10, 3600),
-  REFRESH_TTL_SECONDS: int('Lifetime of a refresh token, seconds; each refresh starts it anew.', 2_592_000, 60, 31_536_000),
-  ACTION_TOKEN_SECRETS: list('Secrets of action tokens, newest first. Not the same as `JWT_SECRETS`. At least 32 bytes each.'),
+  REFRESH_TTL_SECONDS: int(
+    'Lifetime of a refresh token, seconds; each refresh starts it anew.',
+    2_592_000,
+    60,
+    31_536_000,
+  ),
+  ACTION_TOKEN_SECRETS: list(
+    'Secrets of action tokens, newest first. Not the same as `JWT_SECRETS`. At least 32 bytes each.',
+  ),
   ACTION_TOKEN_TTL_SECONDS: int('Time to complete an action, seconds.', 300, 1, 300),
   RATE_LIMIT_COMPLETE_PER_MINUTE: limit('Completions a user.', 10),
   RATE_LIMIT_START_PER_MINUTE: limit('Starts a user.', 60),
@@ -93,7 +115,12 @@ export const variables = {
     0,
     10,
   ),
-  COMPLETE_WAIT_MS: int('How long `complete` waits for the result before it answers 202, milliseconds.', 2000, 0, 30_000),
+  COMPLETE_WAIT_MS: int(
+    'How long `complete` waits for the result before it answers 202, milliseconds.',
+    2000,
+    0,
+    30_000,
+  ),
   QUEUE_PARTITIONS: int(
     'Partitions of the completion queue; the same on every process. Drain the queues before changing it.',
     8,
@@ -102,13 +129,33 @@ export const variables = {
   ),
   COMPLETION_BATCH_MAX: int('Most completions that a worker applies in one transaction.', 100, 1, 1000),
   ADMIN_USERNAME: text('The administrator made at start.', 'admin'),
-  ADMIN_PASSWORD: optionalText('The administrator’s password. `npm start` makes and prints one when it is not set.'),
-  CORS_ORIGINS: list('Origins of web pages that may call the API and open sockets; one’s own origin always may.'),
+  ADMIN_PASSWORD: optionalText(
+    'The administrator’s password. `npm start` makes and prints one when it is not set.',
+  ),
+  CORS_ORIGINS: list(
+    'Origins of web pages that may call the API and open sockets; one’s own origin always may.',
+  ),
   PUBLIC_READS: flag('Boards may be read and watched without a token.', true),
-  USER_PROVISIONING: oneOf('`auto` creates a user at the first sight of an outside token’s `sub`.', 'off', ['off', 'auto']),
-  BROADCAST_WINDOW_MS: int('Changes of a board within this time are sent as one update, milliseconds.', 100, 10, 10_000),
+  USER_PROVISIONING: oneOf('`auto` creates a user at the first sight of an outside token’s `sub`.', 'off', [
+    'off',
+    'auto',
+  ]),
+  BROADCAST_WINDOW_MS: int(
+    'Changes of a board within this time are sent as one update, milliseconds.',
+    100,
+    10,
+    10_000,
+  ),
   RECONCILE_EVERY_SECONDS: int('How often Redis is compared with Postgres, seconds.', 300, 5, 86_400),
-  LOG_LEVEL: oneOf('Least severe level that is logged.', 'info', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+  LOG_LEVEL: oneOf('Least severe level that is logged.', 'info', [
+    'fatal',
+    'error',
+    'warn',
+    'info',
+    'debug',
+    'trace',
+    'silent',
+  ]),
 } satisfies Record<string, Variable<unknown>>;
 
 type Variables = typeof variables;
@@ -141,7 +188,9 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   const config = values as unknown as Config;
   if (problems.length === 0) problems.push(...secretProblems(config));
   if (problems.length > 0) {
-    throw new ConfigError(`Laurel cannot start, because of its settings:\n${problems.map((p) => `  - ${p}`).join('\n')}`);
+    throw new ConfigError(
+      `Laurel cannot start, because of its settings:\n${problems.map((p) => `  - ${p}`).join('\n')}`,
+    );
   }
   return Object.freeze(config);
 }
@@ -155,18 +204,28 @@ function secretProblems(config: Config): string[] {
       problems.push(`${name} is required in production. Make one with: openssl rand -base64 48`);
     }
     if (secrets.some((secret) => Buffer.byteLength(secret) < MIN_SECRET_BYTES)) {
-      problems.push(`${name} must hold secrets of at least ${MIN_SECRET_BYTES} bytes each. Make one with: openssl rand -base64 48`);
+      problems.push(
+        `${name} must hold secrets of at least ${MIN_SECRET_BYTES} bytes each. Make one with: openssl rand -base64 48`,
+      );
     }
-    if (production && secrets.some((secret) => new Set(secret).size < 8 || /change.?me|laurel-demo|default.secret/i.test(secret))) {
+    if (
+      production &&
+      secrets.some(
+        (secret) => new Set(secret).size < 8 || /change.?me|laurel-demo|default.secret/i.test(secret),
+      )
+    ) {
       problems.push(`${name} looks like a default or a guess. Make one with: openssl rand -base64 48`);
     }
   }
   if (config.JWT_SECRETS.some((secret) => config.ACTION_TOKEN_SECRETS.includes(secret))) {
-    problems.push('ACTION_TOKEN_SECRETS must not share a secret with JWT_SECRETS, or one leak would open both.');
+    problems.push(
+      'ACTION_TOKEN_SECRETS must not share a secret with JWT_SECRETS, or one leak would open both.',
+    );
   }
   if (production) {
     for (const name of ['DATABASE_URL', 'REDIS_URL'] as const) {
-      if (config[name] === undefined) problems.push(`${name} is required in production. ${variables[name].doc}`);
+      if (config[name] === undefined)
+        problems.push(`${name} is required in production. ${variables[name].doc}`);
     }
     if (config.ADMIN_PASSWORD !== undefined && config.ADMIN_PASSWORD.length < 12) {
       problems.push('ADMIN_PASSWORD must have at least 12 characters in production.');

@@ -48,7 +48,11 @@ export type Refusal = 'cancelled' | 'rejected' | 'held' | 'unknown' | 'not_yours
 
 /** What became of a completion that an API instance waits for. */
 export type CompletionReply =
-  | { readonly actionId: string; readonly outcome: 'completed' | 'duplicate'; readonly result: CompletionResult }
+  | {
+      readonly actionId: string;
+      readonly outcome: 'completed' | 'duplicate';
+      readonly result: CompletionResult;
+    }
   | { readonly actionId: string; readonly outcome: Refusal };
 
 /** A completion that has been committed. */
@@ -60,7 +64,13 @@ export type ChangeEvent =
   | { readonly kind: 'catalog' }
   | { readonly kind: 'features' }
   | { readonly kind: 'user'; readonly userId: string }
-  | { readonly kind: 'action'; readonly userId: string; readonly actionId: string; readonly type: string; readonly status: 'started' | 'cancelled' };
+  | {
+      readonly kind: 'action';
+      readonly userId: string;
+      readonly actionId: string;
+      readonly type: string;
+      readonly status: 'started' | 'cancelled';
+    };
 
 const boardEvent = Joi.object<BoardEvent>({
   leaderboard: Joi.string().required(),
@@ -74,7 +84,11 @@ const boardEvent = Joi.object<BoardEvent>({
   changes: Joi.array().items(Joi.array()),
 });
 const completionEvents = Joi.array<CompletionEvent[]>().items(
-  Joi.object({ actionId: Joi.string().required(), userId: Joi.string().required(), leaderboard: Joi.string().required() }).unknown(),
+  Joi.object({
+    actionId: Joi.string().required(),
+    userId: Joi.string().required(),
+    leaderboard: Joi.string().required(),
+  }).unknown(),
 );
 const changeEvent = Joi.object({
   kind: Joi.valid('catalog', 'features', 'user', 'action').required(),
@@ -84,14 +98,18 @@ const changeEvent = Joi.object({
   status: Joi.valid('started', 'cancelled'),
 }) as Joi.ObjectSchema<ChangeEvent>;
 const replies = Joi.array<CompletionReply[]>().items(
-  Joi.object({ actionId: Joi.string().required(), outcome: Joi.string().required(), result: Joi.object().unknown() }),
+  Joi.object({
+    actionId: Joi.string().required(),
+    outcome: Joi.string().required(),
+    result: Joi.object().unknown(),
+  }),
 );
 
 /** Listens to Laurel's channels on one connection, and checks what comes in. */
 export class EventListener {
   readonly #redis: Redis;
   readonly #log: Logger;
-  readonly #handlers = new Map<string, (message: unknown) => void>();
+  readonly #handlers = new Map<string, ((message: unknown) => void)[]>();
   #lost = false;
 
   /** @param redis a connection of use `subscriber`, for this listener alone */
@@ -124,22 +142,27 @@ export class EventListener {
       if (!this.#lost) return;
       this.#lost = false;
       // ioredis subscribes anew right after 'ready': what is read after the next reply cannot miss an event.
-      void this.#redis.subscribe(channels.boards).then(handle, (error: unknown) => this.#log.warn({ err: error }, 'resuming failed'));
+      void this.#redis
+        .subscribe(channels.boards)
+        .then(handle, (error: unknown) => this.#log.warn({ err: error }, 'resuming failed'));
     });
   }
 
   async #listen<T>(channel: string, schema: Joi.Schema<T>, handle: (event: T) => void): Promise<void> {
-    this.#handlers.set(channel, (message) => {
+    const handlers = this.#handlers.get(channel) ?? [];
+    handlers.push((message) => {
       const { value, error } = schema.validate(message, { convert: false }) as { value: T; error?: Error };
       if (error) this.#log.warn({ channel, reason: error.message }, 'an event was not of its form');
       else handle(value);
     });
+    this.#handlers.set(channel, handlers);
     await this.#redis.subscribe(channel);
   }
 
   #handle(channel: string, message: string): void {
     try {
-      this.#handlers.get(channel)?.(JSON.parse(message));
+      const parsed: unknown = JSON.parse(message);
+      for (const handle of this.#handlers.get(channel) ?? []) handle(parsed);
     } catch (error) {
       this.#log.error({ err: error, channel }, 'handling an event failed');
     }

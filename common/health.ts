@@ -14,7 +14,9 @@ const CHECK_TIMEOUT_MS = 2000;
 
 async function passes(check: Check): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => (timer = setTimeout(() => resolve(false), CHECK_TIMEOUT_MS)));
+  const late = new Promise<boolean>(
+    (resolve) => (timer = setTimeout(() => resolve(false), CHECK_TIMEOUT_MS)),
+  );
   try {
     return await Promise.race([check(), late]);
   } catch {
@@ -26,14 +28,19 @@ async function passes(check: Check): Promise<boolean> {
 
 export function createHealth(metrics: Metrics, checks: Readonly<Record<string, Check>>): Health {
   const json = (response: ServerResponse, status: number, body: unknown): void => {
-    response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' }).end(JSON.stringify(body));
+    response
+      .writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
+      .end(JSON.stringify(body));
   };
   const ready = async (response: ServerResponse): Promise<void> => {
     const results = await Promise.all(
       Object.entries(checks).map(async ([name, check]) => [name, await passes(check)] as const),
     );
     const ok = results.every(([, passed]) => passed);
-    json(response, ok ? 200 : 503, { status: ok ? 'ready' : 'not ready', checks: Object.fromEntries(results) });
+    json(response, ok ? 200 : 503, {
+      status: ok ? 'ready' : 'not ready',
+      checks: Object.fromEntries(results),
+    });
   };
   return {
     handle(request, response) {
@@ -64,7 +71,9 @@ export function listen(server: Server, port: number, host: string, variable: str
     server.once('error', (error: NodeJS.ErrnoException) => {
       reject(
         error.code === 'EADDRINUSE'
-          ? new Error(`Port ${port} is in use. Stop what uses it, or choose another with ${variable}=<port> (0 takes a free one).`)
+          ? new Error(
+              `Port ${port} is in use. Stop what uses it, or choose another with ${variable}=<port> (0 takes a free one).`,
+            )
           : error,
       );
     });

@@ -3,7 +3,18 @@ import { pino, type DestinationStream, type Logger } from 'pino';
 export type { Logger };
 
 /** Fields that are never written, wherever somebody logs them. */
-const secrets = ['password', 'token', 'accessToken', 'refreshToken', 'actionToken', 'signingKey', 'secret', 'email', 'authorization', 'cookie'];
+const secrets = [
+  'password',
+  'token',
+  'accessToken',
+  'refreshToken',
+  'actionToken',
+  'signingKey',
+  'secret',
+  'email',
+  'authorization',
+  'cookie',
+];
 
 /**
  * Structured logs, one JSON object a line. What could tell a secret or a person is cut out at any of the first levels.

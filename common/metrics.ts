@@ -13,7 +13,12 @@ export function createMetrics(tier: string) {
     registry,
     counter: <L extends string>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> =>
       new Counter({ name, help, labelNames: [...labelNames], registers }),
-    gauge: <L extends string>(name: string, help: string, labelNames: readonly L[] = [], collect?: (gauge: Gauge<L>) => void | Promise<void>): Gauge<L> =>
+    gauge: <L extends string>(
+      name: string,
+      help: string,
+      labelNames: readonly L[] = [],
+      collect?: (gauge: Gauge<L>) => void | Promise<void>,
+    ): Gauge<L> =>
       new Gauge<L>({
         name,
         help,
@@ -25,8 +30,12 @@ export function createMetrics(tier: string) {
           },
         }),
       }),
-    histogram: <L extends string>(name: string, help: string, labelNames: readonly L[] = [], buckets = seconds): Histogram<L> =>
-      new Histogram({ name, help, labelNames: [...labelNames], buckets, registers }),
+    histogram: <L extends string>(
+      name: string,
+      help: string,
+      labelNames: readonly L[] = [],
+      buckets = seconds,
+    ): Histogram<L> => new Histogram({ name, help, labelNames: [...labelNames], buckets, registers }),
   };
 }
 

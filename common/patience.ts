@@ -28,7 +28,12 @@ const LONGEST_WAIT_MS = 1000;
  * @param isPassing whether an error is worth another try; any other is thrown
  * @throws {@link Interrupted} when the signal ends the waiting
  */
-export async function untilDone<T>(work: () => Promise<T>, isPassing: (error: unknown) => boolean, signal: AbortSignal, onWait?: (error: unknown) => void): Promise<T> {
+export async function untilDone<T>(
+  work: () => Promise<T>,
+  isPassing: (error: unknown) => boolean,
+  signal: AbortSignal,
+  onWait?: (error: unknown) => void,
+): Promise<T> {
   for (let attempt = 0; ; attempt += 1) {
     try {
       return await work();

@@ -1,8 +1,9 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { periods, spanOf } from './periods.ts';
+import { spanOf, type Period } from './periods.ts';
 
-const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString().slice(0, 10));
+const iso = (ms: number | null): string | null =>
+  ms === null ? null : new Date(ms).toISOString().slice(0, 10);
 
 describe('spanOf', () => {
   const cases: [string, string, string | null][] = [
@@ -16,7 +17,7 @@ describe('spanOf', () => {
   ];
   for (const [input, start, end] of cases) {
     it(`places ${input}`, () => {
-      const [at, period] = input.split(' ') as [string, (typeof periods)[number]];
+      const [at, period] = input.split(' ') as [string, Period];
       const span = spanOf(period, Date.parse(at));
       expect([iso(span.startsAt), iso(span.endsAt)]).to.deep.equal([start, end]);
     });

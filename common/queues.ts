@@ -58,7 +58,8 @@ const resyncJob = Joi.object<ResyncJob>({ kind: Joi.valid('resync').required(), 
 
 /** Checks a payload of a partition's queue. @throws when it is not one; such a job can only fail */
 export function parsePartitionJob(data: unknown): PartitionJob {
-  const schema: Joi.Schema<PartitionJob> = (data as { kind?: unknown } | null)?.kind === 'resync' ? resyncJob : completionJob;
+  const schema: Joi.Schema<PartitionJob> =
+    (data as { kind?: unknown } | null)?.kind === 'resync' ? resyncJob : completionJob;
   return check(data, schema, 'The job’s payload is not one that Laurel wrote:');
 }
 
@@ -99,7 +100,8 @@ export class Queues {
     const producer = { connection: redis, skipVersionCheck: true };
     this.partitions = Array.from(
       { length: partitions },
-      (_, partition) => new Queue<PartitionJob>(partitionQueue(partition), { ...producer, defaultJobOptions: kept }),
+      (_, partition) =>
+        new Queue<PartitionJob>(partitionQueue(partition), { ...producer, defaultJobOptions: kept }),
     );
     this.maintenance = new Queue(MAINTENANCE_QUEUE, { ...producer, defaultJobOptions: keptLong });
     for (const queue of this.all) queue.on('error', () => undefined); // the connection logs its own state

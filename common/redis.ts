@@ -11,7 +11,12 @@ const COMMAND_TIMEOUT_MS = 1500;
 
 const options = {
   /** Fails at once while Redis is away: the caller has a fall-back, or an honest 503. */
-  commands: { enableOfflineQueue: false, maxRetriesPerRequest: 0, commandTimeout: COMMAND_TIMEOUT_MS, enableAutoPipelining: true },
+  commands: {
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: COMMAND_TIMEOUT_MS,
+    enableAutoPipelining: true,
+  },
   /** As `commands`, for BullMQ producers, whose scripts are not auto-pipelined. */
   queue: { enableOfflineQueue: false, maxRetriesPerRequest: 0, commandTimeout: COMMAND_TIMEOUT_MS },
   /** For BullMQ workers, which block on purpose and wait for Redis as long as it takes. */
@@ -25,7 +30,12 @@ const options = {
  * logged when the state changes, not at every attempt.
  */
 export function createRedis(url: string, use: keyof typeof options, log: Logger): Redis {
-  const redis = new Redis(url, { ...options[use], retryStrategy: reconnect, connectTimeout: 2000, keepAlive: 5000 });
+  const redis = new Redis(url, {
+    ...options[use],
+    retryStrategy: reconnect,
+    connectTimeout: 2000,
+    keepAlive: 5000,
+  });
   let away = false;
   redis.on('error', (error: Error) => {
     if (!away) log.warn({ err: error, use }, 'Redis is away');
@@ -44,7 +54,9 @@ export async function untilReady(redis: Redis, timeoutMs: number): Promise<void>
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => {
       redis.off('ready', done);
-      reject(new Error(`Redis did not answer within ${timeoutMs} ms. Check REDIS_URL, and that Redis is running.`));
+      reject(
+        new Error(`Redis did not answer within ${timeoutMs} ms. Check REDIS_URL, and that Redis is running.`),
+      );
     }, timeoutMs);
     const done = (): void => {
       clearTimeout(timer);
@@ -87,7 +99,8 @@ type Callable = Record<string, (...args: (string | number)[]) => Promise<unknown
 
 /** Teaches a connection its scripts, and returns a function that calls one. Replies are as raw as Redis sends them. */
 export function scriptCaller(redis: Redis, scripts: readonly Script[]) {
-  for (const { name, lua, keys } of scripts) redis.defineCommand(name, { lua, ...(keys !== undefined && { numberOfKeys: keys }) });
+  for (const { name, lua, keys } of scripts)
+    redis.defineCommand(name, { lua, ...(keys !== undefined && { numberOfKeys: keys }) });
   return {
     call: (script: Script, ...args: (string | number)[]): Promise<unknown> => {
       const method = (redis as unknown as Callable)[script.name];
@@ -97,7 +110,10 @@ export function scriptCaller(redis: Redis, scripts: readonly Script[]) {
     /** Calls scripts in one round trip, in order. @throws the first error of any of them */
     pipeline: async (calls: readonly (readonly [Script, ...(string | number)[]])[]): Promise<unknown[]> => {
       const pipeline = redis.pipeline();
-      for (const [script, ...args] of calls) (pipeline as unknown as Callable)[script.name]?.call(pipeline, ...args);
+      for (const [script, ...args] of calls) {
+        // The pipeline gathers the call; its reply comes with exec.
+        void (pipeline as unknown as Callable)[script.name]?.call(pipeline, ...args);
+      }
       return unwrap(await pipeline.exec());
     },
   };

@@ -63,7 +63,7 @@ export class MineView {
     this.#askedAt = Date.now();
     const { leaderboard, period } = this.#where;
     try {
-      const standing = await this.#client.standing(leaderboard, 'me', { period, neighbors: 3 });
+      const standing = await this.#client.standing(leaderboard, 'me', { period, neighbors: 1 });
       if (turn !== this.#asked) return;
       const before = this.#standing?.rank;
       this.#standing = standing;
@@ -105,6 +105,6 @@ export class MineView {
     if (next) return `${count(next.score - score + 1, 'point')} to pass ${next.username}`;
     const tenth = this.#board?.entries[9];
     if (tenth && tenth.score >= score) return `${count(tenth.score - score + 1, 'point')} to the top 10`;
-    return `Ahead of ${count(standing.usersBelow, 'player')}`;
+    return `Ahead of ${count(standing.usersBelow ?? 0, 'player')}`;
   }
 }

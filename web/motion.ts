@@ -35,11 +35,16 @@ export function glide(elements: Map<string, HTMLElement>, before: Map<string, DO
       ]);
       continue;
     }
-    const dx = from.left + from.width / 2 - (to.left + to.width / 2);
+    // Stepping down from the podium into a line as wide as the board: sideways it would stick out of it.
+    const widens = to.width > from.width * 1.5;
+    const dx = widens ? 0 : from.left + from.width / 2 - (to.left + to.width / 2);
     const dy = from.top - to.top;
     if (Math.abs(dx) < 1 && Math.abs(dy) < 1) continue;
     element.classList.toggle('is-rising', dy > 0);
-    const gliding = play(element, [{ transform: `translate(${dx}px, ${dy}px)` }, { transform: 'none' }]);
+    const gliding = play(element, [
+      { transform: `translate(${dx}px, ${dy}px)`, opacity: widens ? 0.2 : 1 },
+      { transform: 'none', opacity: 1 },
+    ]);
     gliding.onfinish = () => {
       element.classList.remove('is-rising');
     };

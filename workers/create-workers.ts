@@ -51,7 +51,9 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
   const subscriber = createRedis(redisUrl, 'subscriber', log);
   shutdown.defer('redis events', () => closeRedis(subscriber));
   try {
-    await Promise.all([redis, producer, blocking, subscriber].map((client) => untilReady(client, START_TIMEOUT_MS)));
+    await Promise.all(
+      [redis, producer, blocking, subscriber].map((client) => untilReady(client, START_TIMEOUT_MS)),
+    );
   } catch (error) {
     await shutdown.run();
     throw error;
@@ -70,17 +72,34 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
   shutdown.defer('ranks', () => recorder.close());
   const publisher = new Publisher(redis, index, table, recorder);
 
-  const batchSizes = metrics.histogram('laurel_completion_batch_size', 'Completions applied in one transaction.', [], [1, 2, 5, 10, 20, 50, 100, 200]);
-  const finished = metrics.counter('laurel_jobs_total', 'Jobs ended, by queue and outcome.', ['queue', 'outcome'] as const);
-  metrics.gauge('laurel_queue_jobs', 'Jobs by queue and state.', ['queue', 'state'] as const, async (gauge) => {
-    for (const queue of queues.all) {
-      const counts = await queue.getJobCounts('waiting', 'active', 'failed', 'delayed').catch(() => ({}));
-      for (const [state, count] of Object.entries(counts)) gauge.set({ queue: queue.name, state }, count);
-    }
-  });
+  const batchSizes = metrics.histogram(
+    'laurel_completion_batch_size',
+    'Completions applied in one transaction.',
+    [],
+    [1, 2, 5, 10, 20, 50, 100, 200],
+  );
+  const finished = metrics.counter('laurel_jobs_total', 'Jobs ended, by queue and outcome.', [
+    'queue',
+    'outcome',
+  ] as const);
+  metrics.gauge(
+    'laurel_queue_jobs',
+    'Jobs by queue and state.',
+    ['queue', 'state'] as const,
+    async (gauge) => {
+      for (const queue of queues.all) {
+        const counts = await queue.getJobCounts('waiting', 'active', 'failed', 'delayed').catch(() => ({}));
+        for (const [state, count] of Object.entries(counts)) gauge.set({ queue: queue.name, state }, count);
+      }
+    },
+  );
 
   const workers: Worker[] = [];
-  const run = (name: string, process: (job: Job, token?: string) => Promise<unknown>, concurrency: number): void => {
+  const run = (
+    name: string,
+    process: (job: Job, token?: string) => Promise<unknown>,
+    concurrency: number,
+  ): void => {
     const worker = new Worker(name, process, { connection: blocking, concurrency, ...liveness });
     worker.on('error', (error) => log.debug({ err: error, queue: name }, 'queue connection'));
     worker.on('completed', () => finished.inc({ queue: name, outcome: 'completed' }));
@@ -106,7 +125,15 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
     });
     run(partitionQueue(partition), processPartition, 1);
   });
-  const maintain = createMaintenanceProcessor({ catalog, index, table, db, queues, log, signal: ending.signal });
+  const maintain = createMaintenanceProcessor({
+    catalog,
+    index,
+    table,
+    db,
+    queues,
+    log,
+    signal: ending.signal,
+  });
   run(MAINTENANCE_QUEUE, maintain, 3);
 
   const schedule = (): Promise<void> => upsertSchedules(queues.maintenance, config.RECONCILE_EVERY_SECONDS);

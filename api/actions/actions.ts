@@ -106,7 +106,12 @@ export class Actions {
   }
 
   /** A user's own actions, newest first. @param after the id of the last one seen */
-  async list(userId: string, status: ActionStatus | undefined, limit: number, after: string | undefined): Promise<Action[]> {
+  async list(
+    userId: string,
+    status: ActionStatus | undefined,
+    limit: number,
+    after: string | undefined,
+  ): Promise<Action[]> {
     const query = this.#rows(userId).orderBy('a.id', 'desc').limit(limit);
     if (status) void query.andWhere('a.status', status);
     if (after !== undefined) void query.andWhere('a.id', '<', after);
@@ -114,14 +119,23 @@ export class Actions {
   }
 
   /** Cancels an open action. @returns its status afterwards; undefined when the user has no such action */
-  async cancel(userId: string, actionId: string): Promise<{ cancelled: boolean; action: Action } | undefined> {
-    const cancelled = await this.#db('actions').where({ id: actionId, user_id: userId, status: 'started' }).update({ status: 'cancelled' });
+  async cancel(
+    userId: string,
+    actionId: string,
+  ): Promise<{ cancelled: boolean; action: Action } | undefined> {
+    const cancelled = await this.#db('actions')
+      .where({ id: actionId, user_id: userId, status: 'started' })
+      .update({ status: 'cancelled' });
     const action = await this.find(userId, actionId);
     return action && { cancelled: cancelled > 0, action };
   }
 
   /** Makes a 202 durable. @returns the action's status, null when Postgres has no such action (yet) */
-  async recordAcceptance(actionId: string, acceptedAt: number, payload: unknown): Promise<ActionStatus | null> {
+  async recordAcceptance(
+    actionId: string,
+    acceptedAt: number,
+    payload: unknown,
+  ): Promise<ActionStatus | null> {
     const { rows } = await this.#db.raw<{ rows: { status: ActionStatus | null }[] }>(
       'select record_acceptance(?, from_epoch_ms(?), ?::jsonb) as status',
       [actionId, acceptedAt, JSON.stringify(payload)],

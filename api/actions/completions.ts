@@ -44,7 +44,11 @@ export class Completions {
    * @param waitMs how long to wait for the result before answering that it is queued
    * @throws ACTION_ALREADY_COMPLETED with the first result, ACTION_IN_PROGRESS, what admission throws, UNAVAILABLE
    */
-  async complete(completion: VerifiedCompletion, waitMs: number, setHeaders: (headers: Record<string, string>) => void): Promise<CompletionAnswer> {
+  async complete(
+    completion: VerifiedCompletion,
+    waitMs: number,
+    setHeaders: (headers: Record<string, string>) => void,
+  ): Promise<CompletionAnswer> {
     const { admission, queues } = this.#deps;
     const { userId, actionId } = completion;
     const admitted = await admission.admit({
@@ -59,7 +63,12 @@ export class Completions {
       throw result ? alreadyCompleted(result) : inProgress();
     }
     setHeaders(admitted.headers);
-    const job: CompletionJob = { ...completion, kind: 'completion', acceptedAt: admitted.at, replyTo: this.#instanceId };
+    const job: CompletionJob = {
+      ...completion,
+      kind: 'completion',
+      acceptedAt: admitted.at,
+      replyTo: this.#instanceId,
+    };
     const reply = this.#reply(actionId, waitMs);
     try {
       await queues.enqueueCompletion(job);
@@ -92,7 +101,10 @@ export class Completions {
     return { queued: true };
   }
 
-  #reply(actionId: string, waitMs: number): { promise: Promise<CompletionReply | undefined>; cancel: () => void } {
+  #reply(
+    actionId: string,
+    waitMs: number,
+  ): { promise: Promise<CompletionReply | undefined>; cancel: () => void } {
     let settle: (reply: CompletionReply | undefined) => void = () => undefined;
     const promise = new Promise<CompletionReply | undefined>((resolve) => (settle = resolve));
     const resolvers = this.#waiting.get(actionId) ?? [];
@@ -117,10 +129,16 @@ export class Completions {
 }
 
 export const alreadyCompleted = (result: CompletionResult): Problem =>
-  new Problem('ACTION_ALREADY_COMPLETED', 'The action counts already; `result` is the first answer.', { members: { result } });
+  new Problem('ACTION_ALREADY_COMPLETED', 'The action counts already; `result` is the first answer.', {
+    members: { result },
+  });
 const inProgress = (): Problem =>
-  new Problem('ACTION_IN_PROGRESS', 'The action is being completed. GET /actions/{actionId} tells what became of it.');
-const cancelled = (): Problem => new Problem('ACTION_CANCELLED', 'The action was cancelled and cannot be completed.');
+  new Problem(
+    'ACTION_IN_PROGRESS',
+    'The action is being completed. GET /actions/{actionId} tells what became of it.',
+  );
+const cancelled = (): Problem =>
+  new Problem('ACTION_CANCELLED', 'The action was cancelled and cannot be completed.');
 
 const refusals: Record<Refusal, () => Problem> = {
   cancelled,
@@ -128,7 +146,8 @@ const refusals: Record<Refusal, () => Problem> = {
   held: () => new Problem('VERIFICATION_REQUIRED', 'The action is held until it has been verified.'),
   unknown: () => new Problem('ACTION_NOT_FOUND', 'There is no such action. Start it first.'),
   not_yours: () => new Problem('ACTION_ID_TAKEN', 'Another action has this id. Use a new one.'),
-  token_mismatch: () => new Problem('ACTION_TOKEN_INVALID', 'This is not the token that the action was started with.'),
+  token_mismatch: () =>
+    new Problem('ACTION_TOKEN_INVALID', 'This is not the token that the action was started with.'),
 };
 
 function read(reply: CompletionReply): CompletionAnswer {

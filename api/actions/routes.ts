@@ -32,7 +32,9 @@ const TIMESTAMP_TOLERANCE_MS = 300_000;
 const MAX_WAIT_MS = 30_000;
 const RETRY_AFTER_S = 1;
 
-const metadata = Joi.object().unknown(true).description('free for the game’s use; `difficulty` picks the type’s multiplier');
+const metadata = Joi.object()
+  .unknown(true)
+  .description('free for the game’s use; `difficulty` picks the type’s multiplier');
 const actionType = Joi.string().max(64).required();
 const actionIdParams = Joi.object({ actionId: Joi.string().max(64).required() });
 const status = Joi.string().valid(...actionStatuses);
@@ -67,7 +69,13 @@ const completionResponses = {
   200: { description: 'It counts', schema: schemas.completionResult },
   202: { description: 'It is accepted and will count; ask the status URL', schema: queuedSchema },
 };
-const callerProblems = ['UNAUTHENTICATED', 'TOKEN_EXPIRED', 'USER_BANNED', 'USER_NOT_FOUND', 'INVALID_REQUEST'] as const;
+const callerProblems = [
+  'UNAUTHENTICATED',
+  'TOKEN_EXPIRED',
+  'USER_BANNED',
+  'USER_NOT_FOUND',
+  'INVALID_REQUEST',
+] as const;
 const completionProblems = [
   ...callerProblems,
   'ACTION_ALREADY_COMPLETED',
@@ -94,7 +102,8 @@ const presentAction = (action: Action) => ({
 const statusUrl = (actionId: string): string => `/api/v1/actions/${actionId}`;
 
 function presentAnswer(actionId: string, answer: CompletionAnswer): Reply {
-  if ('result' in answer) return { status: 200, body: answer.result, headers: { 'Cache-Control': 'no-store' } };
+  if ('result' in answer)
+    return { status: 200, body: answer.result, headers: { 'Cache-Control': 'no-store' } };
   return {
     status: 202,
     body: { actionId, status: 'queued', statusUrl: statusUrl(actionId) },
@@ -107,7 +116,8 @@ export function preferredWait(prefer: string | undefined, fallbackMs: number): n
   for (const preference of (prefer ?? '').split(/[,;]/)) {
     const [name, value] = preference.trim().toLowerCase().split('=');
     if (name === 'respond-async') return 0;
-    if (name === 'wait' && value !== undefined && /^\d{1,6}$/.test(value.trim())) return Math.min(Number(value) * 1000, MAX_WAIT_MS);
+    if (name === 'wait' && value !== undefined && /^\d{1,6}$/.test(value.trim()))
+      return Math.min(Number(value) * 1000, MAX_WAIT_MS);
   }
   return fallbackMs;
 }
@@ -116,13 +126,21 @@ export function actionRoutes(deps: ActionDeps): Route[] {
   const { actions, completions, admission, actionTokens, sessions, catalog, redis } = deps;
 
   /** What an action is worth here and now, by the server's own rules. @throws UNKNOWN_ACTION_TYPE, UNKNOWN_LEADERBOARD, INVALID_REQUEST */
-  function price(typeKey: string, board: string, difficulty: unknown): { type: ActionType; leaderboard: Leaderboard; points: number; difficulty: string | null } {
+  function price(
+    typeKey: string,
+    board: string,
+    difficulty: unknown,
+  ): { type: ActionType; leaderboard: Leaderboard; points: number; difficulty: string | null } {
     const type = catalog.actionType(typeKey);
-    if (!type) throw new Problem('UNKNOWN_ACTION_TYPE', `There is no action type ${JSON.stringify(typeKey)}.`);
+    if (!type)
+      throw new Problem('UNKNOWN_ACTION_TYPE', `There is no action type ${JSON.stringify(typeKey)}.`);
     const leaderboard = catalog.leaderboard(board);
     const now = Date.now();
     if (!leaderboard || (type.leaderboards && !type.leaderboards.includes(board))) {
-      throw new Problem('UNKNOWN_LEADERBOARD', `There is no leaderboard ${JSON.stringify(board)} for this action. GET /leaderboards lists them.`);
+      throw new Problem(
+        'UNKNOWN_LEADERBOARD',
+        `There is no leaderboard ${JSON.stringify(board)} for this action. GET /leaderboards lists them.`,
+      );
     }
     if ((leaderboard.opensAt ?? 0) > now || (leaderboard.closesAt ?? Infinity) <= now) {
       throw new Problem('UNKNOWN_LEADERBOARD', `The leaderboard ${JSON.stringify(board)} is not open now.`);
@@ -135,22 +153,35 @@ export function actionRoutes(deps: ActionDeps): Route[] {
       });
     }
     const multiplier = type.difficulties[difficulty] ?? 1;
-    return { type, leaderboard, points: Math.min(Math.round(type.points * multiplier), leaderboard.maxPointsPerUpdate), difficulty };
+    return {
+      type,
+      leaderboard,
+      points: Math.min(Math.round(type.points * multiplier), leaderboard.maxPointsPerUpdate),
+      difficulty,
+    };
   }
 
   const tooFast = (type: ActionType | undefined, startedAt: number): void => {
     const wait = (type?.minDurationMs ?? 0) - (Date.now() - startedAt);
     if (wait > 0) {
-      throw new Problem('ACTION_TOO_FAST', `This action takes at least ${type?.minDurationMs ?? 0} ms. Complete it when it is done.`, {
-        retryAfter: wait / 1000,
-      });
+      throw new Problem(
+        'ACTION_TOO_FAST',
+        `This action takes at least ${type?.minDurationMs ?? 0} ms. Complete it when it is done.`,
+        {
+          retryAfter: wait / 1000,
+        },
+      );
     }
   };
 
   const setAll = (input: Input) => (headers: Record<string, string>) =>
     Object.entries(headers).forEach(([name, value]) => input.setHeader(name, value));
 
-  const start = route<unknown, unknown, { type: string; leaderboard: string; metadata?: Record<string, unknown> }>({
+  const start = route<
+    unknown,
+    unknown,
+    { type: string; leaderboard: string; metadata?: Record<string, unknown> }
+  >({
     method: 'post',
     path: '/actions',
     operationId: 'startAction',
@@ -164,11 +195,22 @@ export function actionRoutes(deps: ActionDeps): Route[] {
       metadata,
     }),
     responses: { 201: { description: 'Started', schema: startedSchema } },
-    problems: [...callerProblems, 'UNKNOWN_ACTION_TYPE', 'UNKNOWN_LEADERBOARD', 'RATE_LIMITED', 'TOO_MANY_OPEN_ACTIONS', 'UNAVAILABLE'],
+    problems: [
+      ...callerProblems,
+      'UNKNOWN_ACTION_TYPE',
+      'UNKNOWN_LEADERBOARD',
+      'RATE_LIMITED',
+      'TOO_MANY_OPEN_ACTIONS',
+      'UNAVAILABLE',
+    ],
     async handle(input) {
       const { userId } = signedIn(input).profile;
       const { body, ip, userAgent } = input;
-      const { type, leaderboard, points, difficulty } = price(body.type, body.leaderboard, body.metadata?.['difficulty']);
+      const { type, leaderboard, points, difficulty } = price(
+        body.type,
+        body.leaderboard,
+        body.metadata?.['difficulty'],
+      );
       const actionId = newId();
       const ttlMs = deps.tokenTtlSeconds * 1000;
       const admitted = await admission.admit({ kind: 'start', ip, userId, actionId, holdMs: ttlMs });
@@ -177,7 +219,12 @@ export function actionRoutes(deps: ActionDeps): Route[] {
       // A token's life is counted in whole seconds.
       const expiresAt = Math.floor((startedAt + ttlMs) / 1000) * 1000;
       const terms = { type: type.key, leaderboard: leaderboard.key, points, startedAt, expiresAt };
-      const actionToken = actionTokens.sign({ actionId, userId, ...terms, ...(difficulty !== null && { difficulty }) });
+      const actionToken = actionTokens.sign({
+        actionId,
+        userId,
+        ...terms,
+        ...(difficulty !== null && { difficulty }),
+      });
       try {
         await actions.start({
           id: actionId,
@@ -211,7 +258,11 @@ export function actionRoutes(deps: ActionDeps): Route[] {
     },
   });
 
-  const complete = route<{ actionId: string }, unknown, { actionToken: string; metadata?: Record<string, unknown> }>({
+  const complete = route<
+    { actionId: string },
+    unknown,
+    { actionToken: string; metadata?: Record<string, unknown> }
+  >({
     method: 'post',
     path: '/actions/:actionId/complete',
     operationId: 'completeAction',
@@ -236,12 +287,21 @@ export function actionRoutes(deps: ActionDeps): Route[] {
       const { userId } = signedIn(input).profile;
       const { params, body, ip, userAgent } = input;
       const claims = actionTokens.verify(body.actionToken);
-      if (claims === 'ACTION_TOKEN_MALFORMED') throw new Problem(claims, 'The action token is not a token. Send the one that starting the action returned.');
-      if (claims === 'ACTION_TOKEN_INVALID' || (claims.userId === userId && claims.actionId !== params.actionId)) {
+      if (claims === 'ACTION_TOKEN_MALFORMED')
+        throw new Problem(
+          claims,
+          'The action token is not a token. Send the one that starting the action returned.',
+        );
+      if (
+        claims === 'ACTION_TOKEN_INVALID' ||
+        (claims.userId === userId && claims.actionId !== params.actionId)
+      ) {
         throw new Problem('ACTION_TOKEN_INVALID', 'The action token was not signed for this action.');
       }
-      if (claims.expiresAt <= Date.now()) throw new Problem('ACTION_TOKEN_EXPIRED', 'The action token has expired. Start the action again.');
-      if (claims.userId !== userId) throw new Problem('ACTION_TOKEN_NOT_YOURS', 'The action was started by another user.');
+      if (claims.expiresAt <= Date.now())
+        throw new Problem('ACTION_TOKEN_EXPIRED', 'The action token has expired. Start the action again.');
+      if (claims.userId !== userId)
+        throw new Problem('ACTION_TOKEN_NOT_YOURS', 'The action was started by another user.');
       tooFast(catalog.actionType(claims.type), claims.startedAt);
       const answer = await completions.complete(
         { actionId: params.actionId, userId, tokenHash: tokenHash(body.actionToken), ip, userAgent },
@@ -273,7 +333,14 @@ export function actionRoutes(deps: ActionDeps): Route[] {
       signature: Joi.string().hex().length(64).required(),
     }),
     responses: completionResponses,
-    problems: [...completionProblems, 'UNKNOWN_ACTION_TYPE', 'UNKNOWN_LEADERBOARD', 'SIGNATURE_INVALID', 'TIMESTAMP_OUT_OF_RANGE', 'ACTION_ID_TAKEN'],
+    problems: [
+      ...completionProblems,
+      'UNKNOWN_ACTION_TYPE',
+      'UNKNOWN_LEADERBOARD',
+      'SIGNATURE_INVALID',
+      'TIMESTAMP_OUT_OF_RANGE',
+      'ACTION_ID_TAKEN',
+    ],
     async handle(input) {
       const { identity, profile } = signedIn(input);
       const { body, ip, userAgent } = input;
@@ -286,9 +353,16 @@ export function actionRoutes(deps: ActionDeps): Route[] {
       } catch (error) {
         throw unavailable('The signature cannot be checked right now.', error);
       }
-      if (!genuine) throw new Problem('SIGNATURE_INVALID', 'The signature was not made with the signing key of this login.');
+      if (!genuine)
+        throw new Problem(
+          'SIGNATURE_INVALID',
+          'The signature was not made with the signing key of this login.',
+        );
       if (!(Math.abs(Date.now() - Date.parse(body.timestamp)) <= TIMESTAMP_TOLERANCE_MS)) {
-        throw new Problem('TIMESTAMP_OUT_OF_RANGE', 'The timestamp must be within 5 minutes of the server’s time.');
+        throw new Problem(
+          'TIMESTAMP_OUT_OF_RANGE',
+          'The timestamp must be within 5 minutes of the server’s time.',
+        );
       }
       const actionId = body.actionId.toLowerCase();
       const answer = await completions.complete(
@@ -298,7 +372,12 @@ export function actionRoutes(deps: ActionDeps): Route[] {
           tokenHash: null,
           ip,
           userAgent,
-          client: { type: type.key, leaderboard: leaderboard.key, points, ...(difficulty !== null && { difficulty }) },
+          client: {
+            type: type.key,
+            leaderboard: leaderboard.key,
+            points,
+            ...(difficulty !== null && { difficulty }),
+          },
         },
         preferredWait(input.header('prefer'), deps.waitMs),
         setAll(input),
@@ -318,7 +397,15 @@ export function actionRoutes(deps: ActionDeps): Route[] {
     access: 'player',
     params: actionIdParams,
     responses: { 200: { description: 'Cancelled, now or before', schema: actionSchema } },
-    problems: [...callerProblems, 'ACTION_NOT_FOUND', 'ACTION_ALREADY_COMPLETED', 'ACTION_IN_PROGRESS', 'ACTION_REJECTED', 'RATE_LIMITED', 'UNAVAILABLE'],
+    problems: [
+      ...callerProblems,
+      'ACTION_NOT_FOUND',
+      'ACTION_ALREADY_COMPLETED',
+      'ACTION_IN_PROGRESS',
+      'ACTION_REJECTED',
+      'RATE_LIMITED',
+      'UNAVAILABLE',
+    ],
     async handle(input) {
       const { userId } = signedIn(input).profile;
       const { actionId } = input.params;
@@ -328,7 +415,10 @@ export function actionRoutes(deps: ActionDeps): Route[] {
       const { action, cancelled } = outcome;
       if (action.status === 'completed' && action.result) throw alreadyCompleted(action.result);
       if (action.status === 'queued' || action.status === 'held') {
-        throw new Problem('ACTION_IN_PROGRESS', 'The action is being completed and cannot be cancelled any more.');
+        throw new Problem(
+          'ACTION_IN_PROGRESS',
+          'The action is being completed and cannot be cancelled any more.',
+        );
       }
       if (action.status === 'rejected') throw new Problem('ACTION_REJECTED', 'The action was rejected.');
       if (cancelled) {
@@ -386,7 +476,10 @@ export function actionRoutes(deps: ActionDeps): Route[] {
       const last = page.at(-1);
       return {
         status: 200,
-        body: { actions: page.map(presentAction), nextCursor: page.length === limit && last ? last.id : null },
+        body: {
+          actions: page.map(presentAction),
+          nextCursor: page.length === limit && last ? last.id : null,
+        },
         headers: { 'Cache-Control': 'no-store' },
       };
     },

@@ -111,7 +111,12 @@ export class AdmissionControl {
   #read(reply: (string | number)[], ask: Ask, subjects: readonly Subject[]): Admission {
     const [verdict, ...rest] = reply;
     if (verdict === 'known') return { admitted: false, known: String(rest[0]) };
-    if (verdict === 'ok') return { admitted: true, at: Number(rest[0]), headers: limitHeaders(subjects, rest.slice(1).map(Number)) };
+    if (verdict === 'ok')
+      return {
+        admitted: true,
+        at: Number(rest[0]),
+        headers: limitHeaders(subjects, rest.slice(1).map(Number)),
+      };
     this.#onRefusal(String(verdict), ask);
     if (verdict === 'open') {
       throw new Problem(
@@ -121,9 +126,13 @@ export class AdmissionControl {
       );
     }
     if (verdict === 'busy') {
-      throw new Problem('UNAVAILABLE', 'The service is at its ceiling. Send the same request again in a moment.', {
-        retryAfter: Number(rest[0]) / 1000,
-      });
+      throw new Problem(
+        'UNAVAILABLE',
+        'The service is at its ceiling. Send the same request again in a moment.',
+        {
+          retryAfter: Number(rest[0]) / 1000,
+        },
+      );
     }
     const subject = subjects[Number(rest[0])];
     const retryAfter = Math.max(1, Math.ceil(Number(rest[1]) / 1000));
@@ -153,8 +162,16 @@ export class AdmissionControl {
 
   #subjects({ kind, ip, userId, loginName }: Ask): Subject[] {
     const c = this.#config;
-    const user = (name: string, limit: number): Subject => ({ key: `laurel:{${userId ?? ''}}:limit:${name}`, limit, name });
-    const address = (name: string, limit: number): Subject => ({ key: `laurel:{ip-${ip}}:limit:${name}`, limit, name: `ip-${name}` });
+    const user = (name: string, limit: number): Subject => ({
+      key: `laurel:{${userId ?? ''}}:limit:${name}`,
+      limit,
+      name,
+    });
+    const address = (name: string, limit: number): Subject => ({
+      key: `laurel:{ip-${ip}}:limit:${name}`,
+      limit,
+      name: `ip-${name}`,
+    });
     const perIp = c.RATE_LIMIT_IP_PER_MINUTE;
     switch (kind) {
       case 'start':
@@ -168,7 +185,11 @@ export class AdmissionControl {
         return [address('write', perIp)];
       case 'login':
         return [
-          { key: `laurel:{login-${loginName ?? ''}}:limit:login`, limit: LOGIN_FAILURES_A_NAME, name: 'login' },
+          {
+            key: `laurel:{login-${loginName ?? ''}}:limit:login`,
+            limit: LOGIN_FAILURES_A_NAME,
+            name: 'login',
+          },
           address('login', perIp === 0 ? 0 : LOGIN_FAILURES_AN_IP),
         ];
     }
@@ -180,12 +201,17 @@ function limitHeaders(subjects: readonly Subject[], figures: readonly number[]):
   let nearest: { subject: Subject; remaining: number; resetMs: number } | undefined;
   subjects.forEach((subject, i) => {
     const [remaining, resetMs] = [figures[2 * i] ?? -1, figures[2 * i + 1] ?? 0];
-    if (remaining >= 0 && (!nearest || remaining < nearest.remaining)) nearest = { subject, remaining, resetMs };
+    if (remaining >= 0 && (!nearest || remaining < nearest.remaining))
+      nearest = { subject, remaining, resetMs };
   });
   return nearest ? policyHeaders(nearest.subject, nearest.remaining, Math.ceil(nearest.resetMs / 1000)) : {};
 }
 
-const policyHeaders = (subject: Subject, remaining: number, resetSeconds: number): Record<string, string> => ({
+const policyHeaders = (
+  subject: Subject,
+  remaining: number,
+  resetSeconds: number,
+): Record<string, string> => ({
   RateLimit: `"${subject.name}";r=${remaining};t=${resetSeconds}`,
   'RateLimit-Policy': `"${subject.name}";q=${subject.limit};w=60`,
 });

@@ -20,7 +20,8 @@ const challenge = { 'WWW-Authenticate': 'Bearer' };
 export function createAuthenticator({ accessTokens, directory, provision, publicReads }: AuthenticateDeps) {
   const verify = jwt({
     // koa-jwt's types know text only; jsonwebtoken takes key objects, which spare it a parse at every call.
-    secret: ((header: { alg?: string; kid?: string }) => accessTokens.keysFor(header)) as unknown as jwt.SecretLoader,
+    secret: ((header: { alg?: string; kid?: string }) =>
+      accessTokens.keysFor(header)) as unknown as jwt.SecretLoader,
     key: 'claims',
     getToken: (ctx) => bearer.exec(ctx.get('authorization'))?.[1] ?? '',
     ...accessTokens.verifyOptions,
@@ -34,21 +35,30 @@ export function createAuthenticator({ accessTokens, directory, provision, public
     } catch (error) {
       const cause = error instanceof Error && 'originalError' in error ? error.originalError : error;
       if (cause instanceof Error && cause.name === 'TokenExpiredError') {
-        throw new Problem('TOKEN_EXPIRED', 'The access token has expired. Refresh it, or sign in again.', { headers: challenge });
+        throw new Problem('TOKEN_EXPIRED', 'The access token has expired. Refresh it, or sign in again.', {
+          headers: challenge,
+        });
       }
       if (cause instanceof AccessTokenError || (error as { status?: number }).status === 401) {
-        throw new Problem('UNAUTHENTICATED', 'Send a valid access token as “Authorization: Bearer <token>”.', { headers: challenge });
+        throw new Problem(
+          'UNAUTHENTICATED',
+          'Send a valid access token as “Authorization: Bearer <token>”.',
+          { headers: challenge },
+        );
       }
       throw error;
     }
     let profile: UserProfile | undefined;
     try {
-      profile = (await directory.find(identity.userId)) ?? (await provision(identity.userId, identity.username));
+      profile =
+        (await directory.find(identity.userId)) ?? (await provision(identity.userId, identity.username));
     } catch (error) {
       throw unavailable('The user cannot be looked up right now.', error);
     }
-    if (!profile) throw new Problem('USER_NOT_FOUND', 'The token’s user is not known here. Register it first.');
-    if (profile.erased) throw new Problem('UNAUTHENTICATED', 'The user no longer exists.', { headers: challenge });
+    if (!profile)
+      throw new Problem('USER_NOT_FOUND', 'The token’s user is not known here. Register it first.');
+    if (profile.erased)
+      throw new Problem('UNAUTHENTICATED', 'The user no longer exists.', { headers: challenge });
     if (profile.banned) throw new Problem('USER_BANNED', 'The user is banned. Contact the game’s support.');
     return { identity, profile };
   }

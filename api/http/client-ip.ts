@@ -7,7 +7,11 @@ import { isIP } from 'node:net';
  *
  * @param peer the address of the connection itself
  */
-export function clientIp(peer: string | undefined, forwardedFor: string | undefined, trustedProxies: number): string {
+export function clientIp(
+  peer: string | undefined,
+  forwardedFor: string | undefined,
+  trustedProxies: number,
+): string {
   const own = plain(peer ?? '');
   if (trustedProxies === 0 || forwardedFor === undefined) return own;
   const hops = forwardedFor.split(',').map((hop) => plain(hop.trim()));

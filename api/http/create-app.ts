@@ -7,10 +7,12 @@ import type { Config } from '../../common/config.ts';
 import { newId } from '../../common/ids.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
+import { isTransient } from '../../common/postgres.ts';
+import { isRedisAway } from '../../common/redis.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
 import type { Authenticate } from './authenticate.ts';
 import { clientIp } from './client-ip.ts';
-import { Problem } from './problem.ts';
+import { Problem, unavailable } from './problem.ts';
 import type { Input, Route } from './route.ts';
 import { refuseHostileJson, validate } from './validate.ts';
 
@@ -52,11 +54,11 @@ const securityHeaders = helmet({
 export function createApp(deps: AppDeps): Koa {
   const { config, log, metrics, routes, pages } = deps;
   const app = new Koa();
-  const durations = metrics.histogram('laurel_http_request_duration_seconds', 'Time to answer, by route and status.', [
-    'method',
-    'route',
-    'status',
-  ] as const);
+  const durations = metrics.histogram(
+    'laurel_http_request_duration_seconds',
+    'Time to answer, by route and status.',
+    ['method', 'route', 'status'] as const,
+  );
 
   app.on('error', (err: Error) => log.error({ err }, 'answering failed'));
 
@@ -67,7 +69,8 @@ export function createApp(deps: AppDeps): Koa {
     ctx.set('X-Request-Id', requestId);
     securityHeaders(ctx.req, ctx.res, () => undefined);
     try {
-      if (ctx.url.length > MAX_URL) throw new Problem('INVALID_REQUEST', `The address is longer than ${MAX_URL} characters.`);
+      if (ctx.url.length > MAX_URL)
+        throw new Problem('INVALID_REQUEST', `The address is longer than ${MAX_URL} characters.`);
       await next();
     } catch (error) {
       sendProblem(ctx, toProblem(error), requestId, log);
@@ -83,7 +86,14 @@ export function createApp(deps: AppDeps): Koa {
       // An origin that is not listed gets no header, and the browser keeps the answer from the page.
       origin: (ctx) => (allowed.has(ctx.get('origin')) ? ctx.get('origin') : ''),
       allowMethods: 'GET,POST,PUT,PATCH,DELETE',
-      allowHeaders: ['Authorization', 'Content-Type', 'If-None-Match', 'Prefer', 'X-Request-Id', 'Last-Event-ID'],
+      allowHeaders: [
+        'Authorization',
+        'Content-Type',
+        'If-None-Match',
+        'Prefer',
+        'X-Request-Id',
+        'Last-Event-ID',
+      ],
       exposeHeaders: ['ETag', 'Location', 'Retry-After', 'RateLimit', 'RateLimit-Policy', 'X-Request-Id'],
       maxAge: 600,
       keepHeadersOnError: true,
@@ -111,7 +121,9 @@ const parseJson = bodyParser({
     if (type === 'encoding.unsupported' || status === 415) {
       throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send the body as UTF-8 JSON, not encoded otherwise.');
     }
-    throw new Problem('INVALID_REQUEST', 'The body is not valid JSON.', { errors: [{ path: '', message: 'is not valid JSON' }] });
+    throw new Problem('INVALID_REQUEST', 'The body is not valid JSON.', {
+      errors: [{ path: '', message: 'is not valid JSON' }],
+    });
   },
 });
 
@@ -119,7 +131,8 @@ const parseJson = bodyParser({
 async function readBody(ctx: Koa.Context): Promise<unknown> {
   const hasBody = ctx.get('transfer-encoding') !== '' || Number(ctx.get('content-length')) > 0;
   if (!hasBody) return {};
-  if (!ctx.is('json', '+json')) throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json.');
+  if (!ctx.is('json', '+json'))
+    throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json.');
   await parseJson(ctx as Parameters<typeof parseJson>[0], () => Promise.resolve());
   const body: unknown = (ctx.request as { body?: unknown }).body ?? {};
   refuseHostileJson(body);
@@ -130,9 +143,17 @@ async function readBody(ctx: Koa.Context): Promise<unknown> {
 function serve(route: Route, { config, authenticate, admission }: AppDeps): Koa.Middleware {
   return async (ctx) => {
     const caller = await authenticate(ctx, route.access);
-    const ip = clientIp(ctx.req.socket.remoteAddress, ctx.get('x-forwarded-for') || undefined, config.TRUSTED_PROXIES);
+    const ip = clientIp(
+      ctx.req.socket.remoteAddress,
+      ctx.get('x-forwarded-for') || undefined,
+      config.TRUSTED_PROXIES,
+    );
     if (route.read) {
-      const limits = await admission.admitRead({ kind: 'read', ip, ...(caller && { userId: caller.profile.userId }) });
+      const limits = await admission.admitRead({
+        kind: 'read',
+        ip,
+        ...(caller && { userId: caller.profile.userId }),
+      });
       ctx.set(limits);
     }
     const input: Input = {
@@ -167,24 +188,40 @@ function refuseOtherMethods(router: Router): Koa.Middleware {
       ctx.status = 204;
       return;
     }
-    throw new Problem('METHOD_NOT_ALLOWED', `${ctx.method} is not possible here. Possible: ${allow.Allow}.`, { headers: allow });
+    throw new Problem('METHOD_NOT_ALLOWED', `${ctx.method} is not possible here. Possible: ${allow.Allow}.`, {
+      headers: allow,
+    });
   };
 }
 
 /** What went wrong, in the form in which clients get it. Whatever was not foreseen tells nothing of the inside. */
 function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
+  if (isTransient(error) || isRedisAway(error)) return unavailable('A store is away.', error);
   const status = (error as { status?: unknown } | null)?.status;
-  if (status === 400) return new Problem('INVALID_REQUEST', 'The request is not valid: its address or headers cannot be read.', { cause: error });
-  if (status === 413) return new Problem('PAYLOAD_TOO_LARGE', 'A body may have 16 KB at most.', { cause: error });
+  if (status === 400)
+    return new Problem(
+      'INVALID_REQUEST',
+      'The request is not valid: its address or headers cannot be read.',
+      { cause: error },
+    );
+  if (status === 413)
+    return new Problem('PAYLOAD_TOO_LARGE', 'A body may have 16 KB at most.', { cause: error });
   if (status === 404) return new Problem('NOT_FOUND', 'There is nothing at this address.', { cause: error });
-  return new Problem('INTERNAL_ERROR', 'Something went wrong on our side. Tell the operator the X-Request-Id.', { cause: error });
+  return new Problem(
+    'INTERNAL_ERROR',
+    'Something went wrong on our side. Tell the operator the X-Request-Id.',
+    { cause: error },
+  );
 }
 
 function sendProblem(ctx: Koa.Context, problem: Problem, requestId: string, log: Logger): void {
   if (problem.status >= 500) {
     const level = problem.code === 'UNAVAILABLE' ? 'warn' : 'error';
-    log[level]({ err: problem.cause ?? problem, requestId, method: ctx.method, path: ctx.path }, problem.message);
+    log[level](
+      { err: problem.cause ?? problem, requestId, method: ctx.method, path: ctx.path },
+      problem.message,
+    );
   }
   ctx.status = problem.status;
   ctx.set(problem.headers);

@@ -84,7 +84,8 @@ export class Problem extends Error {
   }
 
   get headers(): Record<string, string> {
-    const retryAfter = this.options.retryAfter ?? (this.status === 429 || this.status === 503 ? 1 : undefined);
+    const retryAfter =
+      this.options.retryAfter ?? (this.status === 429 || this.status === 503 ? 1 : undefined);
     return {
       ...this.options.headers,
       ...(retryAfter !== undefined && { 'Retry-After': String(Math.max(1, Math.ceil(retryAfter))) }),
@@ -94,4 +95,7 @@ export class Problem extends Error {
 
 /** A store is away; nothing is lost, and the same request may be sent again. */
 export const unavailable = (what: string, cause?: unknown): Problem =>
-  new Problem('UNAVAILABLE', `${what} Nothing is lost: send the same request again in a moment.`, { retryAfter: 2, cause });
+  new Problem('UNAVAILABLE', `${what} Nothing is lost: send the same request again in a moment.`, {
+    retryAfter: 2,
+    cause,
+  });

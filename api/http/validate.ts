@@ -7,7 +7,8 @@ const poisonous = new Set(['__proto__', 'constructor', 'prototype']);
 /** Refuses what no request needs: deep nesting, and keys that could reach an object's prototype. */
 export function refuseHostileJson(value: unknown, depth = 1): void {
   if (typeof value !== 'object' || value === null) return;
-  if (depth > MAX_DEPTH) throw invalid([{ path: '', message: `must not be nested deeper than ${MAX_DEPTH} levels` }]);
+  if (depth > MAX_DEPTH)
+    throw invalid([{ path: '', message: `must not be nested deeper than ${MAX_DEPTH} levels` }]);
   for (const key of Object.keys(value)) {
     if (poisonous.has(key)) throw invalid([{ path: key, message: 'is not an allowed name' }]);
     refuseHostileJson((value as Record<string, unknown>)[key], depth + 1);
@@ -15,14 +16,22 @@ export function refuseHostileJson(value: unknown, depth = 1): void {
 }
 
 const invalid = (errors: FieldError[]): Problem =>
-  new Problem('INVALID_REQUEST', errors.map(({ path, message }) => (path ? `${path} ${message}` : message)).join('; '), { errors });
+  new Problem(
+    'INVALID_REQUEST',
+    errors.map(({ path, message }) => (path ? `${path} ${message}` : message)).join('; '),
+    { errors },
+  );
 
 /**
  * Checks a part of a request. Text is converted to numbers and flags in paths and queries, never in bodies.
  *
  * @throws INVALID_REQUEST with one entry for each fault
  */
-export function validate(part: 'params' | 'query' | 'body', schema: Joi.ObjectSchema, value: unknown): unknown {
+export function validate(
+  part: 'params' | 'query' | 'body',
+  schema: Joi.ObjectSchema,
+  value: unknown,
+): unknown {
   const { value: checked, error } = schema.validate(value, {
     abortEarly: false,
     convert: part !== 'body',

@@ -29,7 +29,10 @@ const grantSchema = Joi.object({
   user: schemas.user.required(),
 });
 
-const presentGrant = ({ profile, ...grant }: Grant): Record<string, unknown> => ({ ...grant, user: presentUser(profile) });
+const presentGrant = ({ profile, ...grant }: Grant): Record<string, unknown> => ({
+  ...grant,
+  user: presentUser(profile),
+});
 
 export function identityRoutes({ users, sessions, signIn, admission }: IdentityDeps): Route[] {
   return [
@@ -45,11 +48,14 @@ export function identityRoutes({ users, sessions, signIn, admission }: IdentityD
         email: Joi.string().email({ tlds: false }).max(254).required(),
         password,
       }),
-      responses: { 201: { description: 'The account', schema: Joi.object({ user: schemas.user.required() }) } },
+      responses: {
+        201: { description: 'The account', schema: Joi.object({ user: schemas.user.required() }) },
+      },
       problems: ['INVALID_REQUEST', 'USERNAME_TAKEN', 'EMAIL_TAKEN', 'RATE_LIMITED', 'UNAVAILABLE'],
       async handle({ body, ip, setHeader }) {
         const admitted = await admission.admit({ kind: 'register', ip });
-        if (admitted.admitted) Object.entries(admitted.headers).forEach(([name, value]) => setHeader(name, value));
+        if (admitted.admitted)
+          Object.entries(admitted.headers).forEach(([name, value]) => setHeader(name, value));
         const profile: UserProfile = await users.create(body);
         return { status: 201, body: { user: presentUser(profile) }, headers: noStore };
       },
@@ -61,7 +67,10 @@ export function identityRoutes({ users, sessions, signIn, admission }: IdentityD
       tag: 'Identity',
       summary: 'Sign in',
       access: 'anyone',
-      body: Joi.object({ username: Joi.string().min(1).max(200).required(), password: Joi.string().min(1).max(200).required() }),
+      body: Joi.object({
+        username: Joi.string().min(1).max(200).required(),
+        password: Joi.string().min(1).max(200).required(),
+      }),
       responses: { 200: { description: 'Tokens, and the user', schema: grantSchema } },
       problems: ['INVALID_REQUEST', 'BAD_CREDENTIALS', 'USER_BANNED', 'RATE_LIMITED', 'UNAVAILABLE'],
       async handle({ body, ip }) {
@@ -79,10 +88,21 @@ export function identityRoutes({ users, sessions, signIn, admission }: IdentityD
       access: 'anyone',
       body: Joi.object({ refreshToken }),
       responses: { 200: { description: 'New tokens', schema: grantSchema } },
-      problems: ['INVALID_REQUEST', 'UNAUTHENTICATED', 'REFRESH_TOKEN_REUSED', 'USER_BANNED', 'RATE_LIMITED', 'UNAVAILABLE'],
+      problems: [
+        'INVALID_REQUEST',
+        'UNAUTHENTICATED',
+        'REFRESH_TOKEN_REUSED',
+        'USER_BANNED',
+        'RATE_LIMITED',
+        'UNAVAILABLE',
+      ],
       async handle({ body, ip }) {
         await admission.admit({ kind: 'write', ip });
-        return { status: 200, body: presentGrant(await sessions.refresh(body.refreshToken)), headers: noStore };
+        return {
+          status: 200,
+          body: presentGrant(await sessions.refresh(body.refreshToken)),
+          headers: noStore,
+        };
       },
     }),
     route<unknown, unknown, { refreshToken: string }>({
@@ -91,7 +111,8 @@ export function identityRoutes({ users, sessions, signIn, admission }: IdentityD
       operationId: 'logout',
       tag: 'Identity',
       summary: 'End a login',
-      description: 'Ends the refresh tokens and the signing key of the login. Access tokens live to their expiry.',
+      description:
+        'Ends the refresh tokens and the signing key of the login. Access tokens live to their expiry.',
       access: 'anyone',
       body: Joi.object({ refreshToken }),
       responses: { 204: { description: 'Ended' } },

@@ -70,7 +70,13 @@ export class Sessions {
         .join('sessions as s', 's.id', 't.session_id')
         .where('t.token_hash', hashOf(refreshToken))
         .forUpdate('t')
-        .first<TokenRow | undefined>('t.session_id', 's.user_id', 't.used_at', 's.revoked_at', 't.expires_at');
+        .first<TokenRow | undefined>(
+          't.session_id',
+          's.user_id',
+          't.used_at',
+          's.revoked_at',
+          't.expires_at',
+        );
       if (!row || row.expires_at.getTime() <= Date.now()) return undefined;
       if (row.used_at || row.revoked_at) {
         await trx('sessions')
@@ -83,9 +89,13 @@ export class Sessions {
       await trx('refresh_tokens').insert(this.#tokenRow(row.session_id, next));
       return { ...row, reused: false };
     });
-    if (!outcome) throw new Problem('UNAUTHENTICATED', 'The refresh token is not known or has expired. Sign in again.');
+    if (!outcome)
+      throw new Problem('UNAUTHENTICATED', 'The refresh token is not known or has expired. Sign in again.');
     if (outcome.reused) {
-      throw new Problem('REFRESH_TOKEN_REUSED', 'The refresh token was used before, or its login has ended. Sign in again.');
+      throw new Problem(
+        'REFRESH_TOKEN_REUSED',
+        'The refresh token was used before, or its login has ended. Sign in again.',
+      );
     }
     const profile = await this.#directory.find(outcome.user_id);
     if (!profile || profile.erased) throw new Problem('UNAUTHENTICATED', 'The user no longer exists.');
@@ -96,13 +106,21 @@ export class Sessions {
   /** Ends the login of a refresh token: its family and its signing key. Ending it again, or an unknown one, changes nothing. */
   async close(refreshToken: string): Promise<void> {
     await this.#db('sessions')
-      .whereIn('id', this.#db('refresh_tokens').where('token_hash', hashOf(refreshToken)).select('session_id'))
+      .whereIn(
+        'id',
+        this.#db('refresh_tokens').where('token_hash', hashOf(refreshToken)).select('session_id'),
+      )
       .whereNull('revoked_at')
       .update({ revoked_at: new Date(), revoked_because: 'logout' });
   }
 
   /** Whether a signature was made with the key of a login that has not ended. */
-  async verifySignature(userId: string, sessionId: string | undefined, text: string, signature: string): Promise<boolean> {
+  async verifySignature(
+    userId: string,
+    sessionId: string | undefined,
+    text: string,
+    signature: string,
+  ): Promise<boolean> {
     if (sessionId === undefined) return false;
     const given = Buffer.from(signature, 'hex');
     const matches = this.#signingSecrets.some((secret) => {
@@ -117,7 +135,11 @@ export class Sessions {
   }
 
   #tokenRow(sessionId: string, token: string) {
-    return { token_hash: hashOf(token), session_id: sessionId, expires_at: new Date(Date.now() + this.#refreshTtlMs) };
+    return {
+      token_hash: hashOf(token),
+      session_id: sessionId,
+      expires_at: new Date(Date.now() + this.#refreshTtlMs),
+    };
   }
 
   #grant(profile: UserProfile, sessionId: string, refreshToken: string): Grant {

@@ -2,13 +2,18 @@ import { usernameKey } from '../../common/users/names.ts';
 import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import type { AdmissionControl, Ask } from '../admission/admission.ts';
 import { Problem } from '../http/problem.ts';
-import { passwordMatches } from './passwords.ts';
+import { passwordMatches } from '../../common/identity/passwords.ts';
 import type { Users } from './users.ts';
 
 /** Checks a name and a password. @throws BAD_CREDENTIALS, USER_BANNED, or RATE_LIMITED after too many failures */
 export type SignIn = (attempt: { username: string; password: string; ip: string }) => Promise<UserProfile>;
 
-export function createSignIn(deps: { users: Users; directory: UserDirectory; admission: AdmissionControl; onFailure: (ip: string, userId: string | undefined) => void }): SignIn {
+export function createSignIn(deps: {
+  users: Users;
+  directory: UserDirectory;
+  admission: AdmissionControl;
+  onFailure: (ip: string, userId: string | undefined) => void;
+}): SignIn {
   const { users, directory, admission, onFailure } = deps;
   return async ({ username, password, ip }) => {
     // Counted as a failure before it is known to be one, so that many attempts at once are counted too.

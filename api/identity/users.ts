@@ -4,7 +4,7 @@ import type { Database } from '../../common/postgres.ts';
 import { normalizeUsername, usernameKey, usernameSchema } from '../../common/users/names.ts';
 import type { Role, UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import { Problem } from '../http/problem.ts';
-import { hashPassword } from './passwords.ts';
+import { hashPassword } from '../../common/identity/passwords.ts';
 
 export interface NewUser {
   readonly username: string;
@@ -60,7 +60,10 @@ export class Users {
     const named = usernameSchema.validate(claimed ?? fallback);
     const wanted = named.error ? fallback : normalizeUsername(claimed ?? fallback);
     for (const username of [wanted, fallback]) {
-      await this.#db('users').insert({ id, username, username_key: usernameKey(username) }).onConflict().ignore();
+      await this.#db('users')
+        .insert({ id, username, username_key: usernameKey(username) })
+        .onConflict()
+        .ignore();
       const known = await this.#directory.find(id);
       if (known) return known;
     }
@@ -75,7 +78,9 @@ export class Users {
   }
 
   async email(userId: string): Promise<string | null> {
-    const row = await this.#db<{ id: string; email: string | null }>('users').where({ id: userId }).first('email');
+    const row = await this.#db<{ id: string; email: string | null }>('users')
+      .where({ id: userId })
+      .first('email');
     return row?.email ?? null;
   }
 

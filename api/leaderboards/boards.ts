@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { boardId, percentile, type BoardPage, type BoardRef, type BoardSource, type Entry } from '../../common/board/board.ts';
+import {
+  boardId,
+  percentile,
+  type BoardPage,
+  type BoardRef,
+  type BoardSource,
+  type Entry,
+} from '../../common/board/board.ts';
 import type { EventListener } from '../../common/events.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
 import { iso } from '../http/schemas.ts';
@@ -94,7 +101,9 @@ export class Boards {
   }
 
   async #present(offset: number, entries: readonly Entry[]) {
-    const profiles = await this.#directory.findMany(entries.map(({ userId }) => userId)).catch(() => new Map());
+    const profiles = await this.#directory
+      .findMany(entries.map(({ userId }) => userId))
+      .catch(() => new Map());
     return entries.map(({ userId, score, reachedAt }, i) => {
       const profile = profiles.get(userId) as { username: string; avatarUrl: string | null } | undefined;
       return {

@@ -10,7 +10,8 @@ import * as schemas from '../http/schemas.ts';
 import type { Boards } from './boards.ts';
 
 const keyParams = Joi.object({ key: schemas.boardKey.required() });
-const integer = (min: number, max: number, fallback: number) => Joi.number().integer().min(min).max(max).default(fallback);
+const integer = (min: number, max: number, fallback: number) =>
+  Joi.number().integer().min(min).max(max).default(fallback);
 const nullableInstant = schemas.nullable(schemas.instant).required();
 const count = Joi.number().integer().min(0);
 
@@ -25,7 +26,14 @@ const boardSchema = Joi.object({
   entries: Joi.array().items(schemas.entry).required(),
 }).id('Leaderboard');
 
-const readProblems = ['INVALID_REQUEST', 'UNAUTHENTICATED', 'TOKEN_EXPIRED', 'LEADERBOARD_NOT_FOUND', 'RATE_LIMITED', 'UNAVAILABLE'] as const;
+const readProblems = [
+  'INVALID_REQUEST',
+  'UNAUTHENTICATED',
+  'TOKEN_EXPIRED',
+  'LEADERBOARD_NOT_FOUND',
+  'RATE_LIMITED',
+  'UNAVAILABLE',
+] as const;
 
 export interface LeaderboardDeps {
   readonly boards: Boards;
@@ -38,15 +46,24 @@ export function leaderboardRoutes({ boards, catalog, directory, publicReads }: L
   /** @throws LEADERBOARD_NOT_FOUND, also for a period that the board does not have and for one that the caller may not see */
   function find(key: string, period: Period, caller: Caller | undefined, at = Date.now()): BoardRef {
     const known = catalog.leaderboard(key);
-    if (!known?.periods.includes(period) || (known.visibility === 'private' && caller?.identity.role !== 'admin')) {
-      throw new Problem('LEADERBOARD_NOT_FOUND', 'There is no such leaderboard, or it does not have this period. GET /leaderboards lists them.');
+    if (
+      !known?.periods.includes(period) ||
+      (known.visibility === 'private' && caller?.identity.role !== 'admin')
+    ) {
+      throw new Problem(
+        'LEADERBOARD_NOT_FOUND',
+        'There is no such leaderboard, or it does not have this period. GET /leaderboards lists them.',
+      );
     }
     return boardAt(key, period, at);
   }
 
   const userIn = (userId: string, caller: Caller | undefined): string => {
     if (userId !== 'me') return userId;
-    if (!caller) throw new Problem('UNAUTHENTICATED', '“me” needs an access token.', { headers: { 'WWW-Authenticate': 'Bearer' } });
+    if (!caller)
+      throw new Problem('UNAUTHENTICATED', '“me” needs an access token.', {
+        headers: { 'WWW-Authenticate': 'Bearer' },
+      });
     return caller.profile.userId;
   };
 
@@ -83,13 +100,25 @@ export function leaderboardRoutes({ boards, catalog, directory, publicReads }: L
       },
       problems: ['UNAUTHENTICATED', 'TOKEN_EXPIRED', 'RATE_LIMITED'],
       handle: ({ caller }) => {
-        const visible = catalog.leaderboards.filter(({ visibility }) => visibility === 'public' || caller?.identity.role === 'admin');
-        const leaderboards = visible.map(({ visibility: _, opensAt, closesAt, ...board }) => ({
-          ...board,
-          opensAt: opensAt === null ? null : schemas.iso(opensAt),
-          closesAt: closesAt === null ? null : schemas.iso(closesAt),
-        }));
-        return Promise.resolve({ status: 200, body: { leaderboards }, headers: { 'Cache-Control': `${shared}, max-age=5` } });
+        const visible = catalog.leaderboards.filter(
+          ({ visibility }) => visibility === 'public' || caller?.identity.role === 'admin',
+        );
+        const leaderboards = visible.map(
+          ({ key, title, periods, scoreCap, maxPointsPerUpdate, opensAt, closesAt }) => ({
+            key,
+            title,
+            periods,
+            scoreCap,
+            maxPointsPerUpdate,
+            opensAt: opensAt === null ? null : schemas.iso(opensAt),
+            closesAt: closesAt === null ? null : schemas.iso(closesAt),
+          }),
+        );
+        return Promise.resolve({
+          status: 200,
+          body: { leaderboards },
+          headers: { 'Cache-Control': `${shared}, max-age=5` },
+        });
       },
     }),
     route<{ key: string }, { period: Period; date?: string; limit: number; offset: number }>({
@@ -107,7 +136,9 @@ export function leaderboardRoutes({ boards, catalog, directory, publicReads }: L
         date: Joi.string()
           .pattern(/^\d{4}-\d{2}-\d{2}$/)
           .custom((value: string, helpers) =>
-            Number.isNaN(Date.parse(value)) || new Date(value).toISOString().slice(0, 10) !== value ? helpers.error('any.invalid') : value,
+            Number.isNaN(Date.parse(value)) || new Date(value).toISOString().slice(0, 10) !== value
+              ? helpers.error('any.invalid')
+              : value,
           )
           .description('a day of the period, YYYY-MM-DD; not with the period all'),
         limit: integer(1, 100, 10),
@@ -127,8 +158,14 @@ export function leaderboardRoutes({ boards, catalog, directory, publicReads }: L
         }
         const board = find(params.key, period, caller, date === undefined ? Date.now() : Date.parse(date));
         const { body, etag } = await boards.page(board, offset, limit);
-        const headers = { ETag: etag, 'Cache-Control': `${shared}, max-age=1, stale-while-revalidate=5`, 'Content-Type': 'application/json; charset=utf-8' };
-        return matches(header('if-none-match'), etag) ? { status: 304, headers } : { status: 200, body, headers };
+        const headers = {
+          ETag: etag,
+          'Cache-Control': `${shared}, max-age=1, stale-while-revalidate=5`,
+          'Content-Type': 'application/json; charset=utf-8',
+        };
+        return matches(header('if-none-match'), etag)
+          ? { status: 304, headers }
+          : { status: 200, body, headers };
       },
     }),
     route<{ key: string; userId: string }, { period: Period; neighbors: number }>({
@@ -137,11 +174,15 @@ export function leaderboardRoutes({ boards, catalog, directory, publicReads }: L
       operationId: 'getStanding',
       tag: 'Leaderboards',
       summary: 'Where a user stands',
-      description: '`me` stands for oneself. Without a score: `score` 0, `rank` and `percentile` null. `percentile` is the share of the others who stand below.',
+      description:
+        '`me` stands for oneself. Without a score: `score` 0, `rank` and `percentile` null. `percentile` is the share of the others who stand below.',
       access: 'reader',
       read: true,
       params: keyParams.keys({ userId: Joi.string().pattern(userIdPattern).required() }),
-      query: Joi.object({ period: schemas.period, neighbors: integer(0, 25, 0).description('entries on each side, with oneself between') }),
+      query: Joi.object({
+        period: schemas.period,
+        neighbors: integer(0, 25, 0).description('entries on each side, with oneself between'),
+      }),
       responses: {
         200: {
           description: 'Rank, score and neighbourhood',
@@ -181,7 +222,9 @@ export function leaderboardRoutes({ boards, catalog, directory, publicReads }: L
       read: true,
       params: keyParams,
       query: Joi.object({ period: schemas.period }),
-      body: Joi.object({ userIds: Joi.array().items(Joi.string().pattern(userIdPattern)).min(1).max(100).unique().required() }),
+      body: Joi.object({
+        userIds: Joi.array().items(Joi.string().pattern(userIdPattern)).min(1).max(100).unique().required(),
+      }),
       responses: {
         200: {
           description: 'Ranks in the order asked; unknown users are left out',
@@ -205,7 +248,11 @@ export function leaderboardRoutes({ boards, catalog, directory, publicReads }: L
       async handle({ params, query, body, caller }) {
         const board = find(params.key, query.period, caller);
         const ranks = await boards.ranks(board, body.userIds);
-        return { status: 200, body: { leaderboard: board.leaderboard, period: board.period, ranks }, headers: { 'Cache-Control': 'no-store' } };
+        return {
+          status: 200,
+          body: { leaderboard: board.leaderboard, period: board.period, ranks },
+          headers: { 'Cache-Control': 'no-store' },
+        };
       },
     }),
   ];

@@ -17,13 +17,27 @@ export function userRoutes({ directory, users }: { directory: UserDirectory; use
       access: 'player',
       read: true,
       responses: {
-        200: { description: 'The signed-in user', schema: schemas.user.keys({ email: schemas.nullable(Joi.string()).required() }).id('Me') },
+        200: {
+          description: 'The signed-in user',
+          schema: schemas.user.keys({ email: schemas.nullable(Joi.string()).required() }).id('Me'),
+        },
       },
-      problems: ['UNAUTHENTICATED', 'TOKEN_EXPIRED', 'USER_BANNED', 'USER_NOT_FOUND', 'RATE_LIMITED', 'UNAVAILABLE'],
+      problems: [
+        'UNAUTHENTICATED',
+        'TOKEN_EXPIRED',
+        'USER_BANNED',
+        'USER_NOT_FOUND',
+        'RATE_LIMITED',
+        'UNAVAILABLE',
+      ],
       async handle(input) {
         const { profile } = signedIn(input);
         const email = await users.email(profile.userId);
-        return { status: 200, body: { ...presentUser(profile), email }, headers: { 'Cache-Control': 'no-store' } };
+        return {
+          status: 200,
+          body: { ...presentUser(profile), email },
+          headers: { 'Cache-Control': 'no-store' },
+        };
       },
     }),
     route<{ userId: string }>({
@@ -36,7 +50,14 @@ export function userRoutes({ directory, users }: { directory: UserDirectory; use
       read: true,
       params: Joi.object({ userId: schemas.userId.max(128).required() }),
       responses: { 200: { description: 'The user', schema: schemas.user } },
-      problems: ['INVALID_REQUEST', 'UNAUTHENTICATED', 'TOKEN_EXPIRED', 'USER_NOT_FOUND', 'RATE_LIMITED', 'UNAVAILABLE'],
+      problems: [
+        'INVALID_REQUEST',
+        'UNAUTHENTICATED',
+        'TOKEN_EXPIRED',
+        'USER_NOT_FOUND',
+        'RATE_LIMITED',
+        'UNAVAILABLE',
+      ],
       async handle({ params }) {
         const profile = await directory.find(params.userId);
         if (!profile || profile.erased) throw new Problem('USER_NOT_FOUND', 'There is no user of this id.');

@@ -11,7 +11,13 @@ import {
 } from './board.ts';
 
 const lua = (name: string) => loadScript(new URL(`lua/${name}.lua`, import.meta.url), 2);
-const scripts = { apply: lua('apply'), load: lua('load'), complete: lua('complete'), page: lua('page'), standings: lua('standings') };
+const scripts = {
+  apply: lua('apply'),
+  load: lua('load'),
+  complete: lua('complete'),
+  page: lua('page'),
+  standings: lua('standings'),
+};
 
 /**
  * A user's absolute score on a board; `reachedAt` null takes the user off it. The score `stray` removes an entry of that
@@ -72,7 +78,10 @@ export class BoardIndex implements BoardSource {
    * Applies changes to boards in one round trip, each board's in order. Older states than the board's own are passed
    * over, so that any call may be repeated.
    */
-  async apply(changes: readonly (readonly [BoardRef, readonly ScoreChange[]])[], options?: { overwrite: boolean }): Promise<AppliedChanges[]> {
+  async apply(
+    changes: readonly (readonly [BoardRef, readonly ScoreChange[]])[],
+    options?: { overwrite: boolean },
+  ): Promise<AppliedChanges[]> {
     const now = Date.now();
     const replies = await this.#scripts.pipeline(
       changes.map(([board, rows]) => [
@@ -84,7 +93,11 @@ export class BoardIndex implements BoardSource {
         channels.boards,
         eventFields(board),
         options?.overwrite ? '1' : '0',
-        ...rows.flatMap((row) => [row.userId, row.score, row.reachedAt === null ? '' : encodeTime(row.reachedAt)]),
+        ...rows.flatMap((row) => [
+          row.userId,
+          row.score,
+          row.reachedAt === null ? '' : encodeTime(row.reachedAt),
+        ]),
       ]),
     );
     return replies.map((reply) => {
@@ -109,7 +122,15 @@ export class BoardIndex implements BoardSource {
   async markComplete(boards: readonly BoardRef[]): Promise<number> {
     const now = Date.now();
     const replies = await this.#scripts.pipeline(
-      boards.map((board) => [scripts.complete, rankedKey(board), membersKey(board), now, expiry(board), channels.boards, eventFields(board)]),
+      boards.map((board) => [
+        scripts.complete,
+        rankedKey(board),
+        membersKey(board),
+        now,
+        expiry(board),
+        channels.boards,
+        eventFields(board),
+      ]),
     );
     return replies.filter((reply) => reply === 1).length;
   }
@@ -123,7 +144,13 @@ export class BoardIndex implements BoardSource {
   }
 
   async page(board: BoardRef, offset: number, limit: number): Promise<BoardPage> {
-    const reply = (await this.#scripts.call(scripts.page, rankedKey(board), membersKey(board), offset, limit)) as string[];
+    const reply = (await this.#scripts.call(
+      scripts.page,
+      rankedKey(board),
+      membersKey(board),
+      offset,
+      limit,
+    )) as string[];
     const [version, total, updatedAt, ...flat] = reply;
     if (version === undefined) throw new BoardIncomplete(`${boardId(board)} is not complete in Redis`);
     return {
@@ -138,7 +165,12 @@ export class BoardIndex implements BoardSource {
   /** All entries of a board in rank order, in chunks; one that moves meanwhile may be seen twice, or not at all. */
   async *rows(board: BoardRef, size: number): AsyncGenerator<Entry[]> {
     for (let offset = 0; ; offset += size) {
-      const flat = await this.#redis.zrange(rankedKey(board), String(offset), String(offset + size - 1), 'WITHSCORES');
+      const flat = await this.#redis.zrange(
+        rankedKey(board),
+        String(offset),
+        String(offset + size - 1),
+        'WITHSCORES',
+      );
       const entries = entriesOf(flat).filter(({ userId }) => userId !== '');
       if (entries.length > 0) yield entries;
       if (flat.length < 2 * size) return;
@@ -153,7 +185,8 @@ export class BoardIndex implements BoardSource {
     const entries = new Map<string, Entry>();
     members.forEach((member, i) => {
       const score = scores[i];
-      if (times[i] && score !== null && score !== undefined) entries.set(userIds[i] ?? '', decodeMember(member, score));
+      if (times[i] && score !== null && score !== undefined)
+        entries.set(userIds[i] ?? '', decodeMember(member, score));
     });
     return entries;
   }

@@ -1,5 +1,11 @@
 import { circuitBreaker, ConsecutiveBreaker, handleAll, type CircuitBreakerPolicy } from 'cockatiel';
-import { BoardIncomplete, type BoardPage, type BoardRef, type BoardSource, type StandingsAnswer } from './board.ts';
+import {
+  BoardIncomplete,
+  type BoardPage,
+  type BoardRef,
+  type BoardSource,
+  type StandingsAnswer,
+} from './board.ts';
 
 /** How long Redis is left alone after it failed a few times in a row, milliseconds. */
 const REST_MS = 1000;
@@ -18,10 +24,7 @@ export class BoardReader implements BoardSource {
     this.#index = index;
     this.#table = table;
     this.#onFallback = onFallback;
-    this.#breaker = circuitBreaker(
-      handleAll,
-      { halfOpenAfter: REST_MS, breaker: new ConsecutiveBreaker(3) },
-    );
+    this.#breaker = circuitBreaker(handleAll, { halfOpenAfter: REST_MS, breaker: new ConsecutiveBreaker(3) });
   }
 
   page(board: BoardRef, offset: number, limit: number): Promise<BoardPage> {

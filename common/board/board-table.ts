@@ -56,7 +56,8 @@ export class BoardTable implements BoardSource {
       return { userId, rank: row ? Number(row.rank) : null, score: Number(row?.score ?? 0) };
     });
     const rank = standings.length === 1 ? (standings[0]?.rank ?? null) : null;
-    if (rank === null || neighbors === 0) return { ...figures, standings, neighbors: { offset: 0, entries: [] } };
+    if (rank === null || neighbors === 0)
+      return { ...figures, standings, neighbors: { offset: 0, entries: [] } };
     const first = Math.max(0, rank - 1 - neighbors);
     const entries = await this.#entries(board, first, rank + neighbors - first);
     return { ...figures, standings, neighbors: { offset: first, entries } };

@@ -18,9 +18,16 @@ const indexRowSchema = Joi.array()
     Joi.boolean().required(),
   )
   .length(8);
-export const indexRowsSchema = Joi.array().items(indexRowSchema).required() as unknown as Joi.Schema<IndexRow[]>;
+export const indexRowsSchema = Joi.array().items(indexRowSchema).required() as unknown as Joi.Schema<
+  IndexRow[]
+>;
 
-export const boardOfRow = ([leaderboard, period, startsAt, endsAt]: IndexRow): BoardRef => ({ leaderboard, period, startsAt, endsAt });
+export const boardOfRow = ([leaderboard, period, startsAt, endsAt]: IndexRow): BoardRef => ({
+  leaderboard,
+  period,
+  startsAt,
+  endsAt,
+});
 
 /** What Redis must hold for a row: hidden users are on no board. */
 export const changeOfRow = ([, , , , userId, score, reachedAt, hidden]: IndexRow): ScoreChange => ({

@@ -37,7 +37,10 @@ const claimsSchema = Joi.object({
   exp: Joi.number().required(),
 }).unknown();
 
-type Settings = Pick<Config, 'JWT_SECRETS' | 'JWT_JWKS_URL' | 'JWT_ISSUER' | 'JWT_AUDIENCE' | 'JWT_TTL_SECONDS'>;
+type Settings = Pick<
+  Config,
+  'JWT_SECRETS' | 'JWT_JWKS_URL' | 'JWT_ISSUER' | 'JWT_AUDIENCE' | 'JWT_TTL_SECONDS'
+>;
 
 const MAX_LENGTH = 8192;
 const publicKeyAlgorithms: jwt.Algorithm[] = ['RS256', 'RS384', 'RS512', 'PS256', 'ES256', 'ES384'];
@@ -77,7 +80,10 @@ export class AccessTokens {
   }
 
   /** A new token of our own, and its lifetime in seconds. */
-  issue(user: { userId: string; username: string; role: Role; sessionId: string }): { token: string; expiresIn: number } {
+  issue(user: { userId: string; username: string; role: Role; sessionId: string }): {
+    token: string;
+    expiresIn: number;
+  } {
     const [newest] = this.#secrets;
     if (!newest) throw new Error('JWT_SECRETS is empty');
     const { JWT_TTL_SECONDS: expiresIn, JWT_ISSUER: issuer, JWT_AUDIENCE: audience } = this.#settings;

@@ -50,11 +50,23 @@ export class ActionTokens {
     const [newest] = this.#secrets;
     if (!newest) throw new Error('ACTION_TOKEN_SECRETS is empty');
     const { actionId, userId, type, leaderboard, points, difficulty, startedAt, expiresAt } = claims;
-    const payload = { jti: actionId, sub: userId, typ: type, lb: leaderboard, pts: points, st: startedAt, ...(difficulty !== undefined && { dif: difficulty }) };
-    return jwt.sign({ ...payload, aud: AUDIENCE, iat: Math.floor(startedAt / 1000), exp: Math.floor(expiresAt / 1000) }, newest.key, {
-      algorithm: 'HS256',
-      keyid: newest.id,
-    });
+    const payload = {
+      jti: actionId,
+      sub: userId,
+      typ: type,
+      lb: leaderboard,
+      pts: points,
+      st: startedAt,
+      ...(difficulty !== undefined && { dif: difficulty }),
+    };
+    return jwt.sign(
+      { ...payload, aud: AUDIENCE, iat: Math.floor(startedAt / 1000), exp: Math.floor(expiresAt / 1000) },
+      newest.key,
+      {
+        algorithm: 'HS256',
+        keyid: newest.id,
+      },
+    );
   }
 
   /** @returns the claims, whose expiry is the caller's to judge, or why the token is not good */
@@ -64,9 +76,22 @@ export class ActionTokens {
     if (!header) return 'ACTION_TOKEN_MALFORMED';
     for (const { key } of this.#candidates(header.kid)) {
       try {
-        const payload = jwt.verify(token, key, { algorithms: ['HS256'], audience: AUDIENCE, ignoreExpiration: true });
+        const payload = jwt.verify(token, key, {
+          algorithms: ['HS256'],
+          audience: AUDIENCE,
+          ignoreExpiration: true,
+        });
         const { value, error } = payloadSchema.validate(payload, { convert: false }) as {
-          value: { jti: string; sub: string; typ: string; lb: string; pts: number; st: number; dif?: string; exp: number };
+          value: {
+            jti: string;
+            sub: string;
+            typ: string;
+            lb: string;
+            pts: number;
+            st: number;
+            dif?: string;
+            exp: number;
+          };
           error?: Error;
         };
         if (error) return 'ACTION_TOKEN_INVALID';

@@ -24,7 +24,9 @@ export const usernameSchema = Joi.string()
     'username.form': `{{#label}} must be ${MIN} to ${MAX} letters, digits, _ - . or single spaces inside`,
   })
   .meta({ minLength: MIN })
-  .description('3 to 50 letters and digits of any script, `_ - .` and single inner spaces; unique without regard to case');
+  .description(
+    '3 to 50 letters and digits of any script, `_ - .` and single inner spaces; unique without regard to case',
+  );
 
 /** An avatar from outside: an https URL, so that it can be shown on any page. */
 export const avatarUrlSchema = Joi.string()

@@ -115,7 +115,8 @@ export class UserDirectory {
     if (missing.length === 0) return found;
     for (const profile of await this.#fromRedis(missing)) found.set(profile.userId, profile);
     const unknown = missing.filter((userId) => !found.has(userId));
-    if (unknown.length > 0) for (const profile of await this.#fromPostgres(unknown)) found.set(profile.userId, profile);
+    if (unknown.length > 0)
+      for (const profile of await this.#fromPostgres(unknown)) found.set(profile.userId, profile);
     for (const userId of missing) {
       const profile = found.get(userId);
       if (profile) this.#memory.set(userId, profile);
@@ -145,7 +146,9 @@ export class UserDirectory {
   }
 
   async #fromPostgres(userIds: readonly string[]): Promise<UserProfile[]> {
-    const rows = await this.#db<UserRow>('users').select(...columns).whereIn('id', userIds);
+    const rows = await this.#db<UserRow>('users')
+      .select(...columns)
+      .whereIn('id', userIds);
     const profiles = rows.map(toProfile);
     await this.#remember(profiles).catch(() => undefined);
     return profiles;
@@ -153,7 +156,13 @@ export class UserDirectory {
 
   async #remember(profiles: readonly UserProfile[]): Promise<void> {
     await this.#call.pipeline(
-      profiles.map((profile) => [script, key(profile.userId), profile.revision, JSON.stringify(profile), LIFETIME_S]),
+      profiles.map((profile) => [
+        script,
+        key(profile.userId),
+        profile.revision,
+        JSON.stringify(profile),
+        LIFETIME_S,
+      ]),
     );
   }
 }

@@ -74,9 +74,10 @@ export class Ledger {
       client,
       transactionId: newId(),
     }));
-    const { rows } = await this.#db.raw<{ rows: { batch: unknown }[] }>('select apply_completions(?::jsonb) as batch', [
-      JSON.stringify(items),
-    ]);
+    const { rows } = await this.#db.raw<{ rows: { batch: unknown }[] }>(
+      'select apply_completions(?::jsonb) as batch',
+      [JSON.stringify(items)],
+    );
     return check(rows[0]?.batch, batchSchema);
   }
 

@@ -65,7 +65,9 @@ export function createPartitionProcessor(deps: PartitionDeps) {
   }
 
   /** Applies a batch; if one completion in it breaks the transaction, only the first, so that each is judged alone. */
-  async function apply(jobs: readonly CompletionJob[]): Promise<{ jobs: readonly CompletionJob[]; batch: AppliedBatch }> {
+  async function apply(
+    jobs: readonly CompletionJob[],
+  ): Promise<{ jobs: readonly CompletionJob[]; batch: AppliedBatch }> {
     try {
       return { jobs, batch: await untilStoresAnswer(() => ledger.apply(jobs), isTransient) };
     } catch (error) {
@@ -87,7 +89,8 @@ export function createPartitionProcessor(deps: PartitionDeps) {
     const rows = await untilStoresAnswer(() => ledger.rowsOf(userId), isTransient);
     const boards = new Map<string, [BoardRef, ScoreChange[]]>();
     // A board on which the user has no row must not show the user.
-    for (const board of catalog.boardsAt(Date.now())) boards.set(boardId(board), [board, [{ userId, score: 0, reachedAt: null }]]);
+    for (const board of catalog.boardsAt(Date.now()))
+      boards.set(boardId(board), [board, [{ userId, score: 0, reachedAt: null }]]);
     for (const row of rows) boards.set(boardId(boardOfRow(row)), [boardOfRow(row), [changeOfRow(row)]]);
     await untilStoresAnswer(() => index.apply([...boards.values()], { overwrite: true }), isStoreAway);
     return { outcome: 'resynced' };

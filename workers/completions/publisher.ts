@@ -2,7 +2,12 @@ import { actionKey, openActionsKey, RESULT_LIFETIME_S } from '../../common/actio
 import { boardAt, boardId, type BoardRef, type BoardSource } from '../../common/board/board.ts';
 import type { BoardIndex, ScoreChange } from '../../common/board/board-index.ts';
 import { boardOfRow, changeOfRow, type IndexRow } from '../../common/board/index-rows.ts';
-import { channels, type CompletionEvent, type CompletionReply, type CompletionResult } from '../../common/events.ts';
+import {
+  channels,
+  type CompletionEvent,
+  type CompletionReply,
+  type CompletionResult,
+} from '../../common/events.ts';
 import type { CompletionJob } from '../../common/queues.ts';
 import { unwrap, type Redis } from '../../common/redis.ts';
 import type { AppliedBatch, AppliedItem } from './ledger.ts';
@@ -14,7 +19,8 @@ interface Ranks {
 }
 type Counted = Extract<AppliedItem, { outcome: 'completed' | 'duplicate' }>;
 
-const isCounted = (item: AppliedItem): item is Counted => item.outcome === 'completed' || item.outcome === 'duplicate';
+const isCounted = (item: AppliedItem): item is Counted =>
+  item.outcome === 'completed' || item.outcome === 'duplicate';
 
 /** Tells the world what a transaction changed, after its commit. Every step may be repeated. */
 export class Publisher {
@@ -41,7 +47,8 @@ export class Publisher {
     const ranks = await this.#applyToBoards(jobs, batch);
     const replies = jobs.map((job, i): CompletionReply => {
       const item = batch.items[i];
-      if (!item || item.actionId !== job.actionId) throw new Error('Postgres answered for other completions than were asked');
+      if (!item || item.actionId !== job.actionId)
+        throw new Error('Postgres answered for other completions than were asked');
       if (!isCounted(item)) return { actionId: job.actionId, outcome: item.outcome };
       // The same acceptance applied before, by a worker that died before it could answer, is no replay.
       const outcome = item.acceptedAt === job.acceptedAt ? 'completed' : item.outcome;
@@ -64,7 +71,8 @@ export class Publisher {
       else byInstance.set(job.replyTo, [reply]);
       if (reply.outcome === 'completed' && isCounted(item)) events.push({ ...reply.result, type: item.type });
     });
-    for (const [instance, waiting] of byInstance) pipeline.publish(channels.replies(instance), JSON.stringify(waiting));
+    for (const [instance, waiting] of byInstance)
+      pipeline.publish(channels.replies(instance), JSON.stringify(waiting));
     if (events.length > 0) pipeline.publish(channels.completions, JSON.stringify(events));
     unwrap(await pipeline.exec());
 
@@ -132,7 +140,10 @@ export class Publisher {
  * The score after each of a board's completions. The last of a user is the row itself; those before it are given the
  * milliseconds before it, which are later than the user's score before the batch.
  */
-function stepChanges(steps: readonly { userId: string; item: Counted }[], rows: ReadonlyMap<string, IndexRow>): ScoreChange[] {
+function stepChanges(
+  steps: readonly { userId: string; item: Counted }[],
+  rows: ReadonlyMap<string, IndexRow>,
+): ScoreChange[] {
   const left = new Map<string, number>();
   for (const { userId } of steps) left.set(userId, (left.get(userId) ?? 0) + 1);
   return steps.flatMap(({ userId, item }) => {
@@ -147,7 +158,10 @@ function stepChanges(steps: readonly { userId: string; item: Counted }[], rows: 
 }
 
 function toResult(job: CompletionJob, item: Counted, ranks: Ranks | undefined): CompletionResult {
-  const [previous, current] = item.rank ?? [item.previous === 0 && item.delta > 0 ? null : (ranks?.previous ?? null), ranks?.current ?? null];
+  const [previous, current] = item.rank ?? [
+    item.previous === 0 && item.delta > 0 ? null : (ranks?.previous ?? null),
+    ranks?.current ?? null,
+  ];
   return {
     actionId: item.actionId,
     status: 'completed',

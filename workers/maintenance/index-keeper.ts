@@ -21,12 +21,24 @@ export function expectedBoards(catalog: Catalog): BoardRef[] {
  * notices an emptied Redis without being told.
  */
 export class IndexKeeper {
-  readonly #deps: { catalog: Catalog; index: BoardIndex; queues: Queues; log: Logger; onLoss: () => Promise<void> };
+  readonly #deps: {
+    catalog: Catalog;
+    index: BoardIndex;
+    queues: Queues;
+    log: Logger;
+    onLoss: () => Promise<void>;
+  };
   #timer: NodeJS.Timeout | undefined;
   #look: Promise<void> = Promise.resolve();
 
   /** @param deps.onLoss what else must be put back when Redis has lost its data */
-  constructor(deps: { catalog: Catalog; index: BoardIndex; queues: Queues; log: Logger; onLoss: () => Promise<void> }) {
+  constructor(deps: {
+    catalog: Catalog;
+    index: BoardIndex;
+    queues: Queues;
+    log: Logger;
+    onLoss: () => Promise<void>;
+  }) {
     this.#deps = deps;
   }
 

@@ -33,11 +33,17 @@ export async function upsertSchedules(queue: Queue, reconcileEverySeconds: numbe
     ['expire', EXPIRE_EVERY_MS, {}],
   ];
   for (const [name, ms, data] of every) {
-    await queue.upsertJobScheduler(name, { every: ms }, { name, data, opts: { removeOnComplete: { count: 50 }, removeOnFail: { count: 50 } } });
+    await queue.upsertJobScheduler(
+      name,
+      { every: ms },
+      { name, data, opts: { removeOnComplete: { count: 50 }, removeOnFail: { count: 50 } } },
+    );
   }
 }
 
-const reconcileData = Joi.object<MaintenanceJobs['reconcile']>({ trigger: Joi.valid('schedule', 'cli', 'admin').required() });
+const reconcileData = Joi.object<MaintenanceJobs['reconcile']>({
+  trigger: Joi.valid('schedule', 'cli', 'admin').required(),
+});
 
 /** Does what the maintenance queue asks for, by the job's name. */
 export function createMaintenanceProcessor(deps: MaintenanceDeps) {

@@ -31,7 +31,10 @@ export async function rebuildBoards(
     await removeHidden(board, startedAt - HIDDEN_MARGIN_MS, index, db);
     await index.markComplete([board]);
     copied += rows;
-    log.info({ leaderboard: board.leaderboard, period: board.period, rows, ms: Date.now() - startedAt }, 'board made again');
+    log.info(
+      { leaderboard: board.leaderboard, period: board.period, rows, ms: Date.now() - startedAt },
+      'board made again',
+    );
   }
   return copied;
 }

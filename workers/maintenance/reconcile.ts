@@ -53,25 +53,39 @@ export async function reconcile(
       const strays = await removeStrays(board, found.extras, index);
       for (const userId of [...found.drifted, ...strays]) drifted.add(userId);
       if (found.drifted.length + strays.length > 0) {
-        log.warn({ board: boardId(board), drifted: found.drifted.length, strays: strays.length }, 'Redis differed from Postgres');
+        log.warn(
+          { board: boardId(board), drifted: found.drifted.length, strays: strays.length },
+          'Redis differed from Postgres',
+        );
       }
     }
     for (const userId of drifted) await queues.enqueueResync(userId);
-    await db('reconciliations').where({ id }).update({ finished_at: new Date(), compared, drifted: drifted.size });
-    log.info({ reconciliation: id, trigger, boards: boards.length, compared, drifted: drifted.size }, 'reconciled');
+    await db('reconciliations')
+      .where({ id })
+      .update({ finished_at: new Date(), compared, drifted: drifted.size });
+    log.info(
+      { reconciliation: id, trigger, boards: boards.length, compared, drifted: drifted.size },
+      'reconciled',
+    );
     return { id, boards: boards.length, compared, drifted: drifted.size };
   } catch (error) {
     const message = error instanceof Error ? error.message : 'unknown';
-    await db('reconciliations').where({ id }).update({ finished_at: new Date(), error: message }).catch(() => undefined);
+    await db('reconciliations')
+      .where({ id })
+      .update({ finished_at: new Date(), error: message })
+      .catch(() => undefined);
     throw error;
   }
 }
 
-const sameEntry = (a: Entry, b: Entry): boolean => a.userId === b.userId && a.score === b.score && a.reachedAt === b.reachedAt;
+const sameEntry = (a: Entry, b: Entry): boolean =>
+  a.userId === b.userId && a.score === b.score && a.reachedAt === b.reachedAt;
 
 /** Negative when a stands before b in the total order. */
 function order(a: Entry, b: Entry): number {
-  return b.score - a.score || a.reachedAt - b.reachedAt || (a.userId < b.userId ? -1 : a.userId > b.userId ? 1 : 0);
+  return (
+    b.score - a.score || a.reachedAt - b.reachedAt || (a.userId < b.userId ? -1 : a.userId > b.userId ? 1 : 0)
+  );
 }
 
 /** Walks both sides in the total order, as one merges two sorted lists: what stands on one side only differs. */
@@ -110,7 +124,9 @@ async function removeStrays(board: BoardRef, extras: readonly Entry[], index: Bo
   const removed: string[] = [];
   for (let i = 0; i < extras.length; i += CHUNK_ROWS) {
     const chunk = extras.slice(i, i + CHUNK_ROWS);
-    const [applied] = await index.apply([[board, chunk.map(({ userId, reachedAt }) => ({ userId, score: 'stray', reachedAt }))]]);
+    const [applied] = await index.apply([
+      [board, chunk.map(({ userId, reachedAt }) => ({ userId, score: 'stray', reachedAt }))],
+    ]);
     applied?.ranks.forEach(({ previous }, j) => {
       const userId = chunk[j]?.userId;
       if (previous !== null && userId !== undefined) removed.push(userId);
@@ -127,7 +143,10 @@ async function settle(board: BoardRef, suspects: string[], deps: ReconcileDeps):
     const differing: string[] = [];
     for (let i = 0; i < left.length; i += RECHECK_USERS) {
       const users = left.slice(i, i + RECHECK_USERS);
-      const [truth, copy] = await Promise.all([deps.table.entriesOf(board, users), deps.index.entriesOf(board, users)]);
+      const [truth, copy] = await Promise.all([
+        deps.table.entriesOf(board, users),
+        deps.index.entriesOf(board, users),
+      ]);
       for (const userId of users) {
         const [a, b] = [truth.get(userId), copy.get(userId)];
         if ((a ?? b) && !(a && b && sameEntry(a, b))) differing.push(userId);

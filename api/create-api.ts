@@ -1,0 +1,186 @@
+import type { RequestListener } from 'node:http';
+import { BoardIndex } from '../common/board/board-index.ts';
+import { BoardReader } from '../common/board/board-reader.ts';
+import { BoardTable } from '../common/board/board-table.ts';
+import { Catalog } from '../common/catalog.ts';
+import type { Config } from '../common/config.ts';
+import { EventListener } from '../common/events.ts';
+import { createHealth } from '../common/health.ts';
+import { AccessTokens } from '../common/identity/access-tokens.ts';
+import { ActionTokens } from '../common/identity/action-tokens.ts';
+import type { Logger } from '../common/logger.ts';
+import { createMetrics } from '../common/metrics.ts';
+import { createDatabase } from '../common/postgres.ts';
+import { Queues } from '../common/queues.ts';
+import { closeRedis, createRedis, untilReady } from '../common/redis.ts';
+import { Shutdown } from '../common/shutdown.ts';
+import { UserDirectory } from '../common/users/user-directory.ts';
+import { actionRoutes } from './actions/routes.ts';
+import { Actions } from './actions/actions.ts';
+import { Completions } from './actions/completions.ts';
+import { bullBoard } from './admin/bull-board.ts';
+import { adminSession } from './admin/session.ts';
+import { AdmissionControl } from './admission/admission.ts';
+import { openApiDocument } from './docs/openapi.ts';
+import { docsPages } from './docs/pages.ts';
+import { createAuthenticator } from './http/authenticate.ts';
+import { createApp } from './http/create-app.ts';
+import { identityRoutes } from './identity/routes.ts';
+import { Sessions } from './identity/sessions.ts';
+import { createSignIn } from './identity/sign-in.ts';
+import { Users } from './identity/users.ts';
+import { Boards } from './leaderboards/boards.ts';
+import { leaderboardRoutes } from './leaderboards/routes.ts';
+import { webPages, type DemoPlayer } from './pages.ts';
+import { userRoutes } from './users/routes.ts';
+
+export interface ApiOptions {
+  /** the folder of the built page; without it the tier serves no page */
+  readonly webRoot?: string;
+  readonly demo?: DemoPlayer;
+}
+
+export interface Api {
+  /** Answers requests; the caller listens. */
+  readonly handle: RequestListener;
+  close(): Promise<void>;
+}
+
+const VERSION = '0.1.0';
+/** How long Redis may take to answer at the start, milliseconds. */
+const START_TIMEOUT_MS = 30_000;
+
+/** The HTTP tier: it authenticates, validates, admits, enqueues and reads. It changes no score. */
+export async function createApi(config: Config, log: Logger, options: ApiOptions = {}): Promise<Api> {
+  const shutdown = new Shutdown(log);
+  const metrics = createMetrics('api');
+  const security = metrics.counter(
+    'laurel_security_events_total',
+    'Failed sign-ins, refusals, forged tokens.',
+    ['event'] as const,
+  );
+  const redisUrl = config.REDIS_URL ?? '';
+
+  const db = createDatabase(config, 'api');
+  shutdown.defer('postgres', () => db.destroy());
+  const redis = createRedis(redisUrl, 'commands', log);
+  shutdown.defer('redis', () => closeRedis(redis));
+  const producer = createRedis(redisUrl, 'queue', log);
+  shutdown.defer('redis queues', () => closeRedis(producer));
+  const subscriber = createRedis(redisUrl, 'subscriber', log);
+  shutdown.defer('redis events', () => closeRedis(subscriber));
+  try {
+    await Promise.all([redis, producer, subscriber].map((client) => untilReady(client, START_TIMEOUT_MS)));
+  } catch (error) {
+    await shutdown.run();
+    throw error;
+  }
+
+  const events = new EventListener(subscriber, log);
+  const queues = new Queues(producer, config.QUEUE_PARTITIONS);
+  shutdown.defer('queues', () => queues.close());
+  const catalog = new Catalog(db, log);
+  shutdown.defer('catalog', () => Promise.resolve(catalog.stop()));
+  const directory = new UserDirectory(db, redis);
+  const fallbacks = metrics.counter(
+    'laurel_board_fallback_reads_total',
+    'Reads that Postgres answered because Redis could not.',
+  );
+  const boards = new Boards(
+    new BoardReader(new BoardIndex(redis), new BoardTable(db), () => fallbacks.inc()),
+    directory,
+  );
+  const admission = new AdmissionControl(redis, config, (reason, { kind, ip, userId }) => {
+    security.inc({ event: `refused_${reason}` });
+    log.info({ event: 'refused', reason, kind, ip, userId }, 'request refused by a limit');
+  });
+  const actions = new Actions(db, redis);
+  const completions = new Completions({ admission, queues, actions, log });
+  metrics.gauge('laurel_completions_waiting', 'Completions that wait for a worker’s reply.', [], (gauge) =>
+    gauge.set(completions.waiting),
+  );
+
+  const accessTokens = new AccessTokens(config);
+  const users = new Users(db, directory);
+  const sessions = new Sessions({
+    db,
+    accessTokens,
+    directory,
+    signingSecrets: config.ACTION_TOKEN_SECRETS,
+    refreshTtlSeconds: config.REFRESH_TTL_SECONDS,
+  });
+  const signIn = createSignIn({
+    users,
+    directory,
+    admission,
+    onFailure: (ip, userId) => {
+      security.inc({ event: 'sign_in_failed' });
+      log.warn({ event: 'sign_in_failed', ip, userId }, 'sign-in failed');
+    },
+  });
+
+  await Promise.all([
+    catalog.start(events),
+    directory.start(events),
+    boards.start(events),
+    completions.start(events),
+  ]);
+
+  const routes = [
+    ...identityRoutes({ users, sessions, signIn, admission }),
+    ...actionRoutes({
+      actions,
+      completions,
+      admission,
+      actionTokens: new ActionTokens(config.ACTION_TOKEN_SECRETS),
+      sessions,
+      catalog,
+      redis,
+      tokenTtlSeconds: config.ACTION_TOKEN_TTL_SECONDS,
+      waitMs: config.COMPLETE_WAIT_MS,
+    }),
+    ...leaderboardRoutes({ boards, catalog, directory, publicReads: config.PUBLIC_READS }),
+    ...userRoutes({ directory, users }),
+  ];
+  const operators = adminSession({
+    accessTokens,
+    directory,
+    signIn,
+    log,
+    secureCookies: config.NODE_ENV === 'production',
+    trustedProxies: config.TRUSTED_PROXIES,
+  });
+  const app = createApp({
+    config,
+    log,
+    metrics,
+    admission,
+    routes,
+    authenticate: createAuthenticator({
+      accessTokens,
+      directory,
+      provision: (userId, username) =>
+        config.USER_PROVISIONING === 'auto' ? users.provision(userId, username) : Promise.resolve(undefined),
+      publicReads: config.PUBLIC_READS,
+    }),
+    pages: [
+      operators,
+      bullBoard(queues),
+      ...docsPages(openApiDocument(routes, VERSION)),
+      ...(options.webRoot === undefined ? [] : webPages(options.webRoot, options.demo)),
+    ],
+  });
+  const health = createHealth(metrics, {
+    postgres: async () => (await db.raw('select 1'), true),
+    redis: async () => (await redis.ping()) === 'PONG',
+    catalog: () => catalog.loaded,
+  });
+  const callback = app.callback();
+
+  return {
+    handle: (request, response) => {
+      if (!health.handle(request, response)) void callback(request, response);
+    },
+    close: () => shutdown.run(),
+  };
+}

@@ -1,0 +1,138 @@
+/**
+ * `npm start`: all of Laurel in one process, on an embedded PostgreSQL and a private Redis unless DATABASE_URL and
+ * REDIS_URL say otherwise. The one place where the tiers meet; in production each is a process of its own.
+ */
+import { createWriteStream, mkdirSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { resolve } from 'node:path';
+import { multistream } from 'pino';
+import { createApi } from '../api/create-api.ts';
+import { ConfigError, loadConfig, type Config } from '../common/config.ts';
+import { closeServer, listen } from '../common/health.ts';
+import { createLogger, type Logger } from '../common/logger.ts';
+import { createDatabase } from '../common/postgres.ts';
+import { ensureUser, seedCatalog } from '../common/seed.ts';
+import { Shutdown, shutDownOnSignal } from '../common/shutdown.ts';
+import { migrate } from '../migrations/index.ts';
+import { createRealtime } from '../realtime/create-realtime.ts';
+import { createWorkers } from '../workers/create-workers.ts';
+import { buildWeb } from './build-web.ts';
+import { demoPassword, demoPlayers } from './demo-players.ts';
+import { StackError } from './errors.ts';
+import { loadSecrets } from './secrets.ts';
+import { startStack } from './stack.ts';
+
+const SHUTDOWN_DEADLINE_MS = 4500;
+
+async function start(): Promise<void> {
+  // Wrong settings are told before anything is started; the stores' addresses come later.
+  const given = loadConfig(process.env);
+  const dataDir = resolve(given.DATA_DIR);
+  const secrets = loadSecrets(dataDir);
+  const log = createStartLogger(dataDir, given);
+  const shutdown = new Shutdown(log);
+  shutDownOnSignal(shutdown, log, SHUTDOWN_DEADLINE_MS);
+  try {
+    await run(given, dataDir, secrets, log, shutdown);
+  } catch (error) {
+    await shutdown.run();
+    throw error;
+  }
+}
+
+async function run(
+  given: Config,
+  dataDir: string,
+  secrets: ReturnType<typeof loadSecrets>,
+  log: Logger,
+  shutdown: Shutdown,
+): Promise<void> {
+  const webRoot = resolve(dataDir, 'web');
+  const [stack] = await Promise.all([
+    startStack({
+      dataDir,
+      databaseUrl: given.DATABASE_URL,
+      redisUrl: given.REDIS_URL,
+      log: (line) => log.info(line),
+    }),
+    buildWeb({ outDir: webRoot, minify: false }),
+  ]);
+  shutdown.defer('stores', () => stack.stop());
+
+  const config = loadConfig({
+    ...secrets,
+    ...definedOnly(process.env),
+    DATABASE_URL: stack.databaseUrl,
+    REDIS_URL: stack.redisUrl,
+  });
+  await migrate(stack.databaseUrl);
+  const adminPassword = config.ADMIN_PASSWORD ?? secrets.ADMIN_PASSWORD;
+  await seed(config, adminPassword);
+
+  const workers = await createWorkers(config, log.child({ tier: 'workers' }));
+  shutdown.defer('workers', () => workers.close());
+  const [firstDemoPlayer] = demoPlayers;
+  const api = await createApi(config, log.child({ tier: 'api' }), {
+    webRoot,
+    ...(firstDemoPlayer !== undefined && { demo: { username: firstDemoPlayer, password: demoPassword } }),
+  });
+  shutdown.defer('api', () => api.close());
+  const realtime = await createRealtime(config, log.child({ tier: 'realtime' }));
+
+  const server = createServer(api.handle);
+  realtime.attach(server);
+  const port = await listen(server, config.PORT, config.HOST, 'PORT');
+  shutdown.defer('server', () => closeServer(server, 500));
+  shutdown.defer('realtime', () => realtime.close());
+
+  const url = `http://localhost:${port}`;
+  console.log(`
+  Laurel is ready.
+
+  Scoreboard   ${url}
+  API docs     ${url}/docs
+  Operators    ${url}/admin   sign in as ${config.ADMIN_USERNAME} / ${adminPassword}
+  Demo player  ${firstDemoPlayer ?? ''} / ${demoPassword}
+  Data, logs   ${dataDir}
+
+  npm run demo lets a dozen bots play. Ctrl-C ends everything; the data stays.
+`);
+}
+
+async function seed(config: Config, adminPassword: string): Promise<void> {
+  const db = createDatabase(config, 'seed', { max: 2 });
+  try {
+    await seedCatalog(db);
+    await ensureUser(db, config.ADMIN_USERNAME, adminPassword, 'admin');
+    for (const player of demoPlayers) await ensureUser(db, player, demoPassword, 'player');
+  } finally {
+    await db.destroy();
+  }
+}
+
+/** Everything goes to a file; what needs a person also goes to the terminal. */
+function createStartLogger(dataDir: string, config: Config): Logger {
+  mkdirSync(dataDir, { recursive: true });
+  const file = createWriteStream(resolve(dataDir, 'laurel.log'), { flags: 'a' });
+  const level = config.LOG_LEVEL === 'silent' ? 'fatal' : config.LOG_LEVEL;
+  return createLogger(
+    'start',
+    config.LOG_LEVEL,
+    multistream([
+      { level, stream: file },
+      { level: 'error', stream: process.stderr },
+    ]),
+  );
+}
+
+/** An empty variable counts as not set, here as everywhere. */
+const definedOnly = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
+  Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
+
+start().catch((error: unknown) => {
+  const forPeople = error instanceof ConfigError || error instanceof StackError;
+  const message =
+    error instanceof Error ? (forPeople ? error.message : (error.stack ?? error.message)) : String(error);
+  console.error(`\n  Laurel could not start.\n\n  ${message}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,283 @@
+import { boardAt, boardId, type BoardRef, type BoardSource, type Entry } from '../../common/board/board.ts';
+import type { BoardEvent } from '../../common/events.ts';
+import type { Logger } from '../../common/logger.ts';
+import type { Period } from '../../common/periods.ts';
+import type { UserDirectory } from '../../common/users/user-directory.ts';
+
+/** How many entries watchers see. */
+export const TOP = 10;
+
+/** An entry as watchers get it. */
+export interface FeedEntry {
+  readonly rank: number;
+  readonly userId: string;
+  readonly username: string;
+  readonly avatarUrl: string | null;
+  readonly score: number;
+  readonly updatedAt: string;
+}
+
+/** A board as it stands: what a new watcher gets. */
+export interface Snapshot {
+  readonly leaderboard: string;
+  readonly period: Period;
+  readonly periodStart: string | null;
+  readonly periodEnd: string | null;
+  readonly version: number;
+  readonly total: number;
+  readonly updatedAt: string | null;
+  readonly entries: readonly FeedEntry[];
+}
+
+/** One user who scored since the frame before. Ranks are 1-based, null for none; relative to that frame. */
+export interface FrameChange {
+  readonly userId: string;
+  readonly username: string;
+  readonly oldRank: number | null;
+  readonly newRank: number;
+  readonly score: number;
+  readonly delta: number;
+}
+
+/** What changed since the frame before, and the top 10 as it is now. */
+export interface Frame {
+  readonly type: 'LEADERBOARD_REFRESH';
+  readonly leaderboard: string;
+  readonly period: Period;
+  readonly version: number;
+  readonly previousVersion: number;
+  readonly timestamp: string;
+  readonly changes: readonly FrameChange[];
+  readonly entries: readonly FeedEntry[];
+}
+
+interface State {
+  readonly board: BoardRef;
+  readonly version: number;
+  readonly total: number;
+  readonly at: number;
+  readonly entries: readonly FeedEntry[];
+}
+
+export interface FeedDeps {
+  readonly source: BoardSource;
+  readonly directory: UserDirectory;
+  readonly log: Logger;
+  /** changes within this time go out as one frame, milliseconds */
+  readonly windowMs: number;
+  /** sends a frame to all who watch the board at this instance */
+  readonly emit: (frame: Frame) => void;
+}
+
+const RETRY_MS = 500;
+/** setTimeout's own limit; a longer wait is taken in parts. */
+const LONGEST_TIMER_MS = 2_147_483_647;
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+/**
+ * One watched board at one instance: its newest state, and the state that watchers have. Events bring it forward one
+ * version at a time; whenever one is missing, the board is read anew. Watchers hear of it in frames, each of which names
+ * the version of the frame before, so that they see a gap themselves.
+ */
+export class BoardFeed {
+  readonly #leaderboard: string;
+  readonly #period: Period;
+  readonly #deps: FeedDeps;
+  /** Work on the state goes one after another. */
+  #line: Promise<void> = Promise.resolve();
+  #newest: State | undefined;
+  #sent: State | undefined;
+  readonly #changed = new Map<string, { oldRank: number | null; delta: number }>();
+  #flushTimer: NodeJS.Timeout | undefined;
+  #turnTimer: NodeJS.Timeout | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #closed = false;
+  #joining = 0;
+
+  constructor(leaderboard: string, period: Period, deps: FeedDeps) {
+    this.#leaderboard = leaderboard;
+    this.#period = period;
+    this.#deps = deps;
+  }
+
+  /**
+   * The board as all watchers have it from here on: what waits is sent first, so that the next frame follows on the
+   * snapshot. The callback runs in the same turn; a watcher who joins in it misses nothing and hears nothing twice.
+   *
+   * @throws when neither store can be read
+   */
+  async snapshot<T>(join: (snapshot: Snapshot) => T): Promise<T> {
+    this.#joining += 1;
+    try {
+      await this.#enqueue(async () => {
+        if (!this.#newest) await this.#read();
+      });
+    } finally {
+      this.#joining -= 1;
+    }
+    this.#flush();
+    const state = this.#sent;
+    if (!state) throw new Error('the board could not be read');
+    return join(this.#present(state));
+  }
+
+  /** Whether somebody is about to join, so that the feed must go on although nobody is in its room. */
+  get joining(): boolean {
+    return this.#joining > 0;
+  }
+
+  /** Takes an event of this board. */
+  take(event: BoardEvent): void {
+    void this.#enqueue(async () => {
+      const state = this.#newest;
+      if (!state || boardId(event) !== boardId(state.board) || event.version <= state.version) return;
+      const isNext = event.version === state.version + 1 && !event.reset && event.entries && event.changes;
+      if (!isNext) return this.#read();
+      const entries = (event.entries ?? []).map(([userId, score, reachedAt]) => ({
+        userId,
+        score,
+        reachedAt,
+      }));
+      const total = Math.max(state.total, entries.length);
+      const named = await this.#name(entries);
+      for (const [userId, oldRank, , , delta] of event.changes ?? []) {
+        const known = this.#changed.get(userId);
+        this.#changed.set(userId, {
+          oldRank: known ? known.oldRank : oldRank < 0 ? null : oldRank + 1,
+          delta: (known?.delta ?? 0) + delta,
+        });
+      }
+      this.#newest = { board: state.board, version: event.version, total, at: event.at, entries: named };
+      this.#schedule();
+    }).catch((error: unknown) => this.#retry(error));
+  }
+
+  /** Reads the board anew, because events may have been missed. */
+  resync(): void {
+    if (!this.#newest) return;
+    void this.#enqueue(() => this.#read()).catch((error: unknown) => this.#retry(error));
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const timer of [this.#flushTimer, this.#turnTimer, this.#retryTimer]) clearTimeout(timer);
+  }
+
+  #enqueue(work: () => Promise<void>): Promise<void> {
+    const done = this.#line.then(work);
+    this.#line = done.catch(() => undefined);
+    return done;
+  }
+
+  #retry(error: unknown): void {
+    if (this.#closed) return;
+    this.#deps.log.debug(
+      { err: error, leaderboard: this.#leaderboard, period: this.#period },
+      'a board could not be read yet',
+    );
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = setTimeout(() => this.resync(), RETRY_MS);
+  }
+
+  /** Reads the board; the first reading is what watchers start from, later ones are sent as far as they are news. */
+  async #read(): Promise<void> {
+    const board = boardAt(this.#leaderboard, this.#period, Date.now());
+    const page = await this.#deps.source.page(board, 0, TOP);
+    const entries = await this.#name(page.entries);
+    const read: State = { board, version: page.version, total: page.total, at: page.updatedAt, entries };
+    const before = this.#newest;
+    this.#turnAt(board);
+    if (!before) {
+      this.#newest = read;
+      this.#sent = read;
+      if (read.version === 0) this.#retry(new Error('the board was read from Postgres'));
+      return;
+    }
+    const turned = boardId(before.board) !== boardId(board);
+    if (page.version === 0) return this.#retry(new Error('the board was read from Postgres'));
+    if (read.version <= before.version && !turned) return;
+    this.#changed.clear();
+    if (!turned)
+      for (const change of difference(this.#sent ?? before, read)) this.#changed.set(change.userId, change);
+    this.#newest = read;
+    this.#schedule();
+  }
+
+  /** At the end of the period the next one's board takes the place of this one. */
+  #turnAt(board: BoardRef): void {
+    clearTimeout(this.#turnTimer);
+    if (board.endsAt === null || this.#closed) return;
+    const wait = Math.min(board.endsAt - Date.now() + 1, LONGEST_TIMER_MS);
+    this.#turnTimer = setTimeout(() => this.resync(), wait).unref();
+  }
+
+  #schedule(): void {
+    if (this.#closed) return;
+    this.#flushTimer ??= setTimeout(() => this.#flush(), this.#deps.windowMs);
+  }
+
+  #flush(): void {
+    clearTimeout(this.#flushTimer);
+    this.#flushTimer = undefined;
+    const [from, to] = [this.#sent, this.#newest];
+    if (!from || !to || from.version === to.version) return;
+    const changes = to.entries.flatMap(({ userId, username, rank, score }) => {
+      const change = this.#changed.get(userId);
+      return change
+        ? [{ userId, username, oldRank: change.oldRank, newRank: rank, score, delta: change.delta }]
+        : [];
+    });
+    this.#changed.clear();
+    this.#sent = to;
+    this.#deps.emit({
+      type: 'LEADERBOARD_REFRESH',
+      leaderboard: this.#leaderboard,
+      period: this.#period,
+      version: to.version,
+      previousVersion: from.version,
+      timestamp: iso(to.at),
+      changes,
+      entries: to.entries,
+    });
+  }
+
+  async #name(entries: readonly Entry[]): Promise<FeedEntry[]> {
+    const profiles = await this.#deps.directory
+      .findMany(entries.map(({ userId }) => userId))
+      .catch(() => undefined);
+    return entries.map(({ userId, score, reachedAt }, i) => {
+      const profile = profiles?.get(userId);
+      return {
+        rank: i + 1,
+        userId,
+        username: profile?.username ?? userId,
+        avatarUrl: profile?.avatarUrl ?? null,
+        score,
+        updatedAt: iso(reachedAt),
+      };
+    });
+  }
+
+  #present({ board, version, total, at, entries }: State): Snapshot {
+    return {
+      leaderboard: board.leaderboard,
+      period: board.period,
+      periodStart: board.endsAt === null ? null : iso(board.startsAt),
+      periodEnd: board.endsAt === null ? null : iso(board.endsAt),
+      version,
+      total,
+      updatedAt: at === 0 ? null : iso(at),
+      entries,
+    };
+  }
+}
+
+/** Who scored between two states, as far as their top tens tell. */
+function difference(from: State, to: State): { userId: string; oldRank: number | null; delta: number }[] {
+  const before = new Map(from.entries.map((entry) => [entry.userId, entry]));
+  return to.entries.flatMap(({ userId, score }) => {
+    const old = before.get(userId);
+    if (old?.score === score) return [];
+    return [{ userId, oldRank: old?.rank ?? null, delta: score - (old?.score ?? 0) }];
+  });
+}
