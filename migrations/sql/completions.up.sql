@@ -58,6 +58,7 @@ $$;
 --   completed      it counts now
 --   duplicate      it counted before; the same figures as then
 --   cancelled | rejected | held | unknown | not_yours | token_mismatch   it does not count
+-- An item that unlocked achievements carries their keys as `unlocked`.
 -- Awards are clipped at the leaderboard's points an update, and at its score cap.
 create function apply_completions(items jsonb) returns jsonb language plpgsql as $$
 declare
@@ -68,6 +69,8 @@ declare
   touched_boards integer[];
 begin
   perform lock_users((select array_agg(i ->> 'userId') from jsonb_array_elements(items) i));
+  -- Closing a period waits for the batches under way, and those that come after it see that it is closed.
+  perform pg_advisory_xact_lock_shared(7452, 0);
 
   insert into actions (id, user_id, type, leaderboard, points, difficulty, source, started_at, expires_at, ip, user_agent)
   select i."actionId", i."userId", i.client ->> 'type', i.client ->> 'leaderboard', (i.client ->> 'points')::integer,
@@ -133,7 +136,7 @@ begin
       from running r
       cross join unnest(r.periods) p(period)
       join board_periods bp on bp.leaderboard = r.board and bp.period = p.period
-        and bp.starts_at = period_start(p.period, r.accepted_at)
+        and bp.starts_at = period_start(p.period, r.accepted_at) and bp.closed_at is null
       group by bp.id, r.user_id
       having sum(r.after - r.before) > 0
     ),
@@ -142,6 +145,15 @@ begin
       select board_period_id, user_id, gained, reached_at from new_scores order by board_period_id, user_id
       on conflict (board_period_id, user_id)
         do update set score = scores.score + excluded.score, reached_at = excluded.reached_at
+    ),
+    milestone as (
+      insert into achievements (user_id, key, unlocked_at)
+      select r.user_id, 'score-' || m.score, max(r.accepted_at)
+      from running r
+      join unnest(array[100, 500, 1000, 5000, 10000]) m(score) on r.before < m.score and r.after >= m.score
+      where r.board = 'global'
+      group by r.user_id, m.score
+      on conflict do nothing
     )
     insert into ledger (id, kind, action_id, user_id, leaderboard, type, points, delta, before, after, global_delta, accepted_at)
     select own.transaction_id, 'completion', own.id, own.user_id, own.leaderboard, own.type, own.points,
@@ -166,6 +178,9 @@ begin
       end,
       'leaderboard', a.leaderboard, 'type', a.type, 'transactionId', l.id, 'previous', l.before, 'current', l.after,
       'delta', l.delta, 'acceptedAt', epoch_ms(a.accepted_at), 'completedAt', epoch_ms(a.completed_at),
+      'unlocked', case when a.id = any (applied_ids) then (
+        select jsonb_agg(t.key order by t.unlocked_at, t.key) from achievements t
+        where t.user_id = a.user_id and t.unlocked_at = a.accepted_at and t.key like 'score-%') end,
       'rank', case when r.action_id is not null then jsonb_build_array(r.previous, r.current) end
     )) order by n)
   into result_items

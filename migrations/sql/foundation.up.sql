@@ -75,10 +75,12 @@ create table board_periods (
   period text not null check (period in ('all', 'daily', 'weekly', 'monthly')),
   starts_at timestamptz not null,                 -- inclusive; 1970-01-01 for 'all'
   ends_at timestamptz,                            -- exclusive; null for 'all'
-  closed_at timestamptz,
+  closed_at timestamptz,                          -- from here on nothing counts in it any more
+  archived_at timestamptz,                        -- its standings are frozen
+  total bigint,                                   -- how many stood on it when it was frozen
   unique (leaderboard, period, starts_at)
 );
-create index board_periods_open on board_periods (ends_at) where closed_at is null;
+create index board_periods_unarchived on board_periods (ends_at) where archived_at is null;
 
 create table scores (
   board_period_id integer not null,

@@ -20,6 +20,8 @@ export type AppliedItem =
       readonly completedAt: number;
       /** the ranks of the first answer, when they are kept already */
       readonly rank?: readonly [number | null, number | null];
+      /** keys of the achievements that it unlocked */
+      readonly unlocked?: readonly string[];
     }
   | {
       readonly actionId: string;
@@ -44,6 +46,7 @@ const counted = Joi.object({
   acceptedAt: Joi.number().required(),
   completedAt: Joi.number().required(),
   rank: Joi.array().items(Joi.number().allow(null)).length(2),
+  unlocked: Joi.array().items(Joi.string()),
 });
 const refused = Joi.object({
   outcome: Joi.valid('cancelled', 'rejected', 'held', 'unknown', 'not_yours', 'token_mismatch').required(),
