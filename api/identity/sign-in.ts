@@ -1,9 +1,14 @@
+import { createHash } from 'node:crypto';
 import { usernameKey } from '../../common/users/names.ts';
 import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import type { AdmissionControl, Ask } from '../admission/admission.ts';
 import { Problem } from '../http/problem.ts';
 import { passwordMatches } from '../../common/identity/passwords.ts';
 import type { Users } from './users.ts';
+
+/** Under which failures of a name are counted, however it is written: no name stands in Redis as such. */
+const countedName = (username: string): string =>
+  createHash('sha256').update(usernameKey(username)).digest('base64url').slice(0, 22);
 
 /** Checks a name and a password. @throws BAD_CREDENTIALS, USER_BANNED, or RATE_LIMITED after too many failures */
 export type SignIn = (attempt: { username: string; password: string; ip: string }) => Promise<UserProfile>;
@@ -17,7 +22,7 @@ export function createSignIn(deps: {
   const { users, directory, admission, onFailure } = deps;
   return async ({ username, password, ip }) => {
     // Counted as a failure before it is known to be one, so that many attempts at once are counted too.
-    const ask: Ask = { kind: 'login', ip, loginName: usernameKey(username).slice(0, 64) };
+    const ask: Ask = { kind: 'login', ip, loginName: countedName(username) };
     const admitted = await admission.admit(ask);
     const known = await users.credentials(username);
     const matches = await passwordMatches(password, known?.passwordHash);
