@@ -6,7 +6,7 @@ import pg from 'pg';
  * Every migration, oldest first. A name, once released, never changes. They are listed here rather than read from a
  * folder, so that sources and the compiled build, whose files end differently, bear the same names in the database.
  */
-const names = ['foundation', 'completions'] as const;
+const names = ['foundation', 'completions', 'corrections'] as const;
 
 const sql = (file: string): string => readFileSync(new URL(`sql/${file}.sql`, import.meta.url), 'utf8');
 

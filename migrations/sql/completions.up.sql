@@ -147,12 +147,11 @@ begin
         do update set score = scores.score + excluded.score, reached_at = excluded.reached_at
     ),
     milestone as (
-      insert into achievements (user_id, key, unlocked_at)
-      select r.user_id, 'score-' || m.score, max(r.accepted_at)
+      insert into achievements (user_id, key, action_id, unlocked_at)
+      select r.user_id, 'score-' || m.score, r.id, r.accepted_at
       from running r
       join unnest(array[100, 500, 1000, 5000, 10000]) m(score) on r.before < m.score and r.after >= m.score
       where r.board = 'global'
-      group by r.user_id, m.score
       on conflict do nothing
     )
     insert into ledger (id, kind, action_id, user_id, leaderboard, type, points, delta, before, after, global_delta, accepted_at)
@@ -179,8 +178,7 @@ begin
       'leaderboard', a.leaderboard, 'type', a.type, 'transactionId', l.id, 'previous', l.before, 'current', l.after,
       'delta', l.delta, 'acceptedAt', epoch_ms(a.accepted_at), 'completedAt', epoch_ms(a.completed_at),
       'unlocked', case when a.id = any (applied_ids) then (
-        select jsonb_agg(t.key order by t.unlocked_at, t.key) from achievements t
-        where t.user_id = a.user_id and t.unlocked_at = a.accepted_at and t.key like 'score-%') end,
+        select jsonb_agg(t.key order by t.key) from achievements t where t.user_id = a.user_id and t.action_id = a.id) end,
       'rank', case when r.action_id is not null then jsonb_build_array(r.previous, r.current) end
     )) order by n)
   into result_items

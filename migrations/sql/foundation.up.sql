@@ -183,6 +183,7 @@ create table friends (
 create table achievements (
   user_id text not null references users (id),
   key text not null,
+  action_id text,                                 -- the completion that unlocked it
   unlocked_at timestamptz(3) not null default now(),
   primary key (user_id, key)
 );
