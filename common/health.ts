@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { ConfigError } from './config.ts';
 import type { Metrics } from './metrics.ts';
 
 /** Whether a part that a tier needs is there. Rejects, or answers false, when it is not. */
@@ -65,17 +66,15 @@ export function createHealthServer(health: Health): Server {
   });
 }
 
-/** Starts listening. @returns the port, which the system chose if it was 0 @throws with what to do when the port is taken */
+/** Starts listening. @returns the port, which the system chose if it was 0 @throws {@link ConfigError} with what to do */
 export function listen(server: Server, port: number, host: string, variable: string): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      reject(
+      const reason =
         error.code === 'EADDRINUSE'
-          ? new Error(
-              `Port ${port} is in use. Stop what uses it, or choose another with ${variable}=<port> (0 takes a free one).`,
-            )
-          : error,
-      );
+          ? `Port ${port} is in use. Stop what uses it, or choose`
+          : `Laurel cannot listen on ${host}, port ${port} (${error.code ?? error.message}). Check HOST, or choose`;
+      reject(new ConfigError(`${reason} another with ${variable}=<port> (0 takes a free one).`));
     });
     // The kernel's own default queues 128 connections: too few when thousands of clients come back at once.
     server.listen({ port, host, backlog: 4096 }, () => {

@@ -3,7 +3,7 @@
  * REDIS_URL say otherwise. The one place where the tiers meet; in production each is a process of its own.
  */
 import { createWriteStream, mkdirSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
 import { resolve } from 'node:path';
 import { multistream } from 'pino';
 import { createApi } from '../api/create-api.ts';
@@ -18,6 +18,7 @@ import { createRealtime } from '../realtime/create-realtime.ts';
 import { createWorkers } from '../workers/create-workers.ts';
 import { buildWeb } from './build-web.ts';
 import { demoPassword, demoPlayers } from './demo-players.ts';
+import { removeEndpoints, writeEndpoints } from './endpoints.ts';
 import { StackError } from './errors.ts';
 import { loadSecrets } from './secrets.ts';
 import { startStack } from './stack.ts';
@@ -47,6 +48,11 @@ async function run(
   log: Logger,
   shutdown: Shutdown,
 ): Promise<void> {
+  // The port comes first: a busy one is told before anything is started, and callers hear that they are early.
+  let handle = starting;
+  const server = createServer((request, response) => handle(request, response));
+  const port = await listen(server, given.PORT, given.HOST, 'PORT');
+
   const webRoot = resolve(dataDir, 'web');
   const [stack] = await Promise.all([
     startStack({
@@ -58,6 +64,8 @@ async function run(
     buildWeb({ outDir: webRoot, minify: false }),
   ]);
   shutdown.defer('stores', () => stack.stop());
+  writeEndpoints(dataDir, stack);
+  shutdown.defer('endpoints', () => Promise.resolve(removeEndpoints(dataDir)));
 
   const config = loadConfig({
     ...secrets,
@@ -79,9 +87,8 @@ async function run(
   shutdown.defer('api', () => api.close());
   const realtime = await createRealtime(config, log.child({ tier: 'realtime' }));
 
-  const server = createServer(api.handle);
   realtime.attach(server);
-  const port = await listen(server, config.PORT, config.HOST, 'PORT');
+  handle = api.handle;
   shutdown.defer('server', () => closeServer(server, 500));
   shutdown.defer('realtime', () => realtime.close());
 
@@ -98,6 +105,13 @@ async function run(
   npm run demo lets a dozen bots play. Ctrl-C ends everything; the data stays.
 `);
 }
+
+/** Answers while the tiers are on their way. */
+const starting: RequestListener = (request, response) => {
+  const alive = request.url === '/healthz';
+  response.writeHead(alive ? 200 : 503, { 'content-type': 'application/json', 'retry-after': '1' });
+  response.end(JSON.stringify({ status: alive ? 'alive' : 'starting' }));
+};
 
 async function seed(config: Config, adminPassword: string): Promise<void> {
   const db = createDatabase(config, 'seed', { max: 2 });
