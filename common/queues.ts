@@ -35,7 +35,26 @@ export interface ResyncJob {
   readonly userId: string;
 }
 
-export type PartitionJob = CompletionJob | ResyncJob;
+/** A score changed by an administrator's hand, in the user's own line. The job's id is the transaction's. */
+export interface CorrectionJob {
+  readonly kind: 'correction';
+  readonly correction: 'adjustment' | 'rollback';
+  readonly transactionId: string;
+  readonly userId: string;
+  /** adjustment: where, and by how much */
+  readonly leaderboard?: string;
+  readonly delta?: number;
+  /** rollback: the ledger entry that is taken back */
+  readonly reverses?: string;
+  readonly reason: string;
+  /** the administrator */
+  readonly actor: string;
+  /** ms since the epoch */
+  readonly acceptedAt: number;
+  readonly replyTo: string;
+}
+
+export type PartitionJob = CompletionJob | ResyncJob | CorrectionJob;
 
 const userId = Joi.string().pattern(userIdPattern).required();
 const completionJob = Joi.object<CompletionJob>({
@@ -55,11 +74,30 @@ const completionJob = Joi.object<CompletionJob>({
   }),
 });
 const resyncJob = Joi.object<ResyncJob>({ kind: Joi.valid('resync').required(), userId });
+const correctionJob = Joi.object<CorrectionJob>({
+  kind: Joi.valid('correction').required(),
+  correction: Joi.valid('adjustment', 'rollback').required(),
+  transactionId: Joi.string().max(64).required(),
+  userId,
+  leaderboard: Joi.string().max(64),
+  delta: Joi.number().integer(),
+  reverses: Joi.string().max(64),
+  reason: Joi.string().max(500).required(),
+  actor: Joi.string().max(128).required(),
+  acceptedAt: Joi.number().integer().positive().required(),
+  replyTo: Joi.string().max(64).required(),
+});
+const partitionJobs: Record<string, Joi.Schema<PartitionJob>> = {
+  completion: completionJob as Joi.Schema,
+  resync: resyncJob as Joi.Schema,
+  correction: correctionJob as Joi.Schema,
+};
 
 /** Checks a payload of a partition's queue. @throws when it is not one; such a job can only fail */
 export function parsePartitionJob(data: unknown): PartitionJob {
-  const schema: Joi.Schema<PartitionJob> =
-    (data as { kind?: unknown } | null)?.kind === 'resync' ? resyncJob : completionJob;
+  const kind = String((data as { kind?: unknown } | null)?.kind);
+  const schema =
+    (Object.hasOwn(partitionJobs, kind) ? partitionJobs[kind] : undefined) ?? (completionJob as Joi.Schema);
   return check(data, schema, 'The job’s payload is not one that Laurel wrote:');
 }
 
@@ -125,6 +163,11 @@ export class Queues {
     const queue = this.partitions[partitionOf(user, this.partitions.length)];
     await this.#serialize(queue);
     await queue?.add('resync', { kind: 'resync', userId: user }, { deduplication: { id: `resync-${user}` } });
+  }
+
+  /** Puts a correction into the user's line. A second time with the same transaction id changes nothing. */
+  async enqueueCorrection(job: CorrectionJob): Promise<void> {
+    await this.#enqueue(job, job.correction, { jobId: job.transactionId });
   }
 
   async #enqueue(job: PartitionJob, name: string, options: JobsOptions): Promise<void> {

@@ -2,7 +2,7 @@ import Joi from 'joi';
 import { newId } from '../../common/ids.ts';
 import { indexRowsSchema, type IndexRow } from '../../common/board/index-rows.ts';
 import type { Database } from '../../common/postgres.ts';
-import type { CompletionJob } from '../../common/queues.ts';
+import type { CompletionJob, CorrectionJob } from '../../common/queues.ts';
 import { check } from '../../common/validate.ts';
 
 /** What Postgres says of one completion of a transaction. Times are ms since the epoch. */
@@ -57,6 +57,29 @@ const batchSchema = Joi.object<AppliedBatch>({
   rows: indexRowsSchema,
 });
 
+/** What Postgres says of a correction. */
+export interface AppliedCorrection {
+  readonly outcome: 'completed' | 'duplicate' | 'unknown';
+  readonly transactionId?: string;
+  readonly leaderboard?: string;
+  readonly previous?: number;
+  readonly current?: number;
+  readonly delta?: number;
+  readonly completedAt?: number;
+  readonly rows: readonly IndexRow[];
+}
+
+const correctionSchema = Joi.object<AppliedCorrection>({
+  outcome: Joi.valid('completed', 'duplicate', 'unknown').required(),
+  transactionId: Joi.string(),
+  leaderboard: Joi.string(),
+  previous: Joi.number(),
+  current: Joi.number(),
+  delta: Joi.number(),
+  completedAt: Joi.number(),
+  rows: indexRowsSchema,
+});
+
 /** The truth: score changes in Postgres. */
 export class Ledger {
   readonly #db: Database;
@@ -82,6 +105,15 @@ export class Ledger {
       [JSON.stringify(items)],
     );
     return check(rows[0]?.batch, batchSchema);
+  }
+
+  /** Applies a correction once. See `apply_correction`. */
+  async correct(job: CorrectionJob): Promise<AppliedCorrection> {
+    const { rows } = await this.#db.raw<{ rows: { applied: unknown }[] }>(
+      'select apply_correction(?::jsonb) as applied',
+      [JSON.stringify({ ...job, kind: job.correction })],
+    );
+    return check(rows[0]?.applied, correctionSchema);
   }
 
   /** A user's score rows on all open boards. */

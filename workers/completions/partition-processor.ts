@@ -7,7 +7,12 @@ import type { Logger } from '../../common/logger.ts';
 import { Interrupted, untilDone } from '../../common/patience.ts';
 import { isTransient } from '../../common/postgres.ts';
 import { isRedisAway } from '../../common/redis.ts';
-import { parsePartitionJob, type CompletionJob, type PartitionJob } from '../../common/queues.ts';
+import {
+  parsePartitionJob,
+  type CompletionJob,
+  type CorrectionJob,
+  type PartitionJob,
+} from '../../common/queues.ts';
 import type { AppliedBatch, Ledger } from './ledger.ts';
 import type { Publisher } from './publisher.ts';
 
@@ -96,6 +101,17 @@ export function createPartitionProcessor(deps: PartitionDeps) {
     return { outcome: 'resynced' };
   }
 
+  async function correct(job: CorrectionJob): Promise<PartitionResult> {
+    const applied = await untilStoresAnswer(() => ledger.correct(job), isTransient);
+    await untilStoresAnswer(() => publisher.publishCorrection(job, applied), isStoreAway);
+    return { outcome: applied.outcome };
+  }
+
+  async function perform(job: PartitionJob): Promise<PartitionResult> {
+    if (job.kind === 'completion') return complete(job);
+    return job.kind === 'correction' ? correct(job) : resync(job.userId);
+  }
+
   return async function process(job: Job<PartitionJob>, token?: string): Promise<PartitionResult> {
     const known = done.get(job.id ?? '');
     if (known) {
@@ -110,7 +126,7 @@ export function createPartitionProcessor(deps: PartitionDeps) {
       throw new UnrecoverableError(error instanceof Error ? error.message : 'unreadable payload');
     }
     try {
-      const result = payload.kind === 'completion' ? await complete(payload) : await resync(payload.userId);
+      const result = await perform(payload);
       done.delete(job.id ?? '');
       return result;
     } catch (error) {

@@ -8,9 +8,9 @@ import {
   type CompletionReply,
   type CompletionResult,
 } from '../../common/events.ts';
-import type { CompletionJob } from '../../common/queues.ts';
+import type { CompletionJob, CorrectionJob } from '../../common/queues.ts';
 import { unwrap, type Redis } from '../../common/redis.ts';
-import type { AppliedBatch, AppliedItem } from './ledger.ts';
+import type { AppliedBatch, AppliedCorrection, AppliedItem } from './ledger.ts';
 import type { RankRecorder } from './rank-recorder.ts';
 
 interface Ranks {
@@ -78,6 +78,40 @@ export class Publisher {
 
     this.#recorder.add(events.map(({ actionId, rank }) => [actionId, rank.previous, rank.current]));
     return replies;
+  }
+
+  /** As `publish`, for a correction: the boards, and the API instance that waits. */
+  async publishCorrection(job: CorrectionJob, applied: AppliedCorrection): Promise<void> {
+    const boards = applied.rows.map((row): [BoardRef, ScoreChange[]] => [
+      boardOfRow(row),
+      [changeOfRow(row)],
+    ]);
+    const changed = boards.length > 0 ? await this.#index.apply(boards) : [];
+    const own = boards.findIndex(
+      ([board]) => board.leaderboard === applied.leaderboard && board.period === 'all',
+    );
+    const reply: CompletionReply =
+      applied.outcome === 'unknown' || applied.transactionId === undefined
+        ? { actionId: job.transactionId, outcome: 'unknown' }
+        : {
+            actionId: job.transactionId,
+            outcome: applied.outcome,
+            result: {
+              actionId: job.transactionId,
+              status: 'completed',
+              leaderboard: applied.leaderboard ?? '',
+              userId: job.userId,
+              score: {
+                previous: applied.previous ?? 0,
+                current: applied.current ?? 0,
+                delta: applied.delta ?? 0,
+              },
+              rank: changed[own]?.ranks[0] ?? { previous: null, current: null },
+              transactionId: applied.transactionId,
+              completedAt: new Date(applied.completedAt ?? 0).toISOString(),
+            },
+          };
+    await this.#redis.publish(channels.replies(job.replyTo), JSON.stringify([reply]));
   }
 
   /** @returns the ranks of counted items on their own leaderboard, all time, by place in the batch */
