@@ -30,9 +30,9 @@ import type {
   UserEvents,
 } from './types.ts';
 import type { WatchTuning } from './watch/feed.ts';
-import { PollFeed } from './watch/pollFeed.ts';
-import { SocketHub } from './watch/socketHub.ts';
-import { SseFeed } from './watch/sseFeed.ts';
+import { PollFeed } from './watch/poll-feed.ts';
+import { SocketHub } from './watch/socket-hub.ts';
+import { SseFeed } from './watch/sse-feed.ts';
 import { BoardWatcher } from './watch/watcher.ts';
 
 const ALL_TRANSPORTS: readonly TransportName[] = ['socket', 'sse', 'polling'];

@@ -2,7 +2,7 @@ import type Koa from 'koa';
 import { AccessTokenError, type AccessTokens } from '../../common/identity/access-tokens.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
-import { clientIp } from '../http/client-ip.ts';
+import { clientIp } from '../../common/client-ip.ts';
 import { Problem } from '../http/problem.ts';
 import type { SignIn } from '../identity/sign-in.ts';
 import { signInPage } from './sign-in-page.ts';

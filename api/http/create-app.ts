@@ -11,7 +11,7 @@ import { isTransient } from '../../common/postgres.ts';
 import { isRedisAway } from '../../common/redis.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
 import type { Authenticate } from './authenticate.ts';
-import { clientIp } from './client-ip.ts';
+import { clientIp } from '../../common/client-ip.ts';
 import { Problem, unavailable } from './problem.ts';
 import type { Input, Route } from './route.ts';
 import { refuseHostileJson, validate } from './validate.ts';

@@ -6,7 +6,7 @@ import type { Session } from '../session.ts';
 import type { Board, LeaderboardFrame } from '../types.ts';
 import type { BoardKey, Feed, FeedSink, WatchTuning } from './feed.ts';
 import { isFinal, upgradeDelayMs } from './feed.ts';
-import { SseParser } from './sseParser.ts';
+import { SseParser } from './sse-parser.ts';
 
 /** Until the stream has begun, ms. */
 const PATIENCE_MS = 8_000;

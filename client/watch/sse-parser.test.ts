@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { SseParser } from './sseParser.ts';
+import { SseParser } from './sse-parser.ts';
 
 const STREAM = [
   ': hello\n',
