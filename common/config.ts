@@ -147,6 +147,13 @@ export const variables = {
     10_000,
   ),
   RECONCILE_EVERY_SECONDS: int('How often Redis is compared with Postgres, seconds.', 300, 5, 86_400),
+  ARCHIVED_PLACES: int('Places of a closed period that are kept for ever; 0 keeps all.', 1000, 0, 10_000_000),
+  PRIVACY_RETENTION_DAYS: int(
+    'How long IP addresses and user agents of actions are kept, days.',
+    90,
+    1,
+    3650,
+  ),
   LOG_LEVEL: oneOf('Least severe level that is logged.', 'info', [
     'fatal',
     'error',

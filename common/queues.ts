@@ -111,6 +111,10 @@ export interface MaintenanceJobs {
   sweep: Record<string, never>;
   /** Ends what has expired: open actions, refresh tokens. */
   expire: Record<string, never>;
+  /** Clears personal data that may not be kept any longer. */
+  forget: Record<string, never>;
+  /** Closes periods that have ended, and freezes their standings. */
+  close: Record<string, never>;
 }
 export type MaintenanceName = keyof MaintenanceJobs;
 

@@ -133,6 +133,8 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
     queues,
     log,
     signal: ending.signal,
+    archivedPlaces: config.ARCHIVED_PLACES,
+    privacyDays: config.PRIVACY_RETENTION_DAYS,
   });
   run(MAINTENANCE_QUEUE, maintain, 3);
 

@@ -7,10 +7,11 @@ import type { Logger } from '../../common/logger.ts';
 import type { Database } from '../../common/postgres.ts';
 import type { MaintenanceJobs, MaintenanceName, Queues } from '../../common/queues.ts';
 import { check } from '../../common/validate.ts';
+import { closePeriods } from './close-periods.ts';
 import { expectedBoards } from './index-keeper.ts';
 import { rebuildBoards } from './rebuild.ts';
 import { reconcile } from './reconcile.ts';
-import { expire, sweepQueued } from './upkeep.ts';
+import { expire, forget, sweepQueued } from './upkeep.ts';
 
 export interface MaintenanceDeps {
   readonly catalog: Catalog;
@@ -20,10 +21,16 @@ export interface MaintenanceDeps {
   readonly queues: Queues;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /** places of a closed period that are kept, 0 = all */
+  readonly archivedPlaces: number;
+  /** how long IP addresses and user agents are kept */
+  readonly privacyDays: number;
 }
 
 const SWEEP_EVERY_MS = 5000;
 const EXPIRE_EVERY_MS = 30_000;
+const CLOSE_EVERY_MS = 10_000;
+const FORGET_EVERY_MS = 3_600_000;
 
 /** Says (again) which jobs repeat. However many processes say it, each tick is one job. */
 export async function upsertSchedules(queue: Queue, reconcileEverySeconds: number): Promise<void> {
@@ -31,6 +38,8 @@ export async function upsertSchedules(queue: Queue, reconcileEverySeconds: numbe
     ['reconcile', reconcileEverySeconds * 1000, { trigger: 'schedule' }],
     ['sweep', SWEEP_EVERY_MS, {}],
     ['expire', EXPIRE_EVERY_MS, {}],
+    ['close', CLOSE_EVERY_MS, {}],
+    ['forget', FORGET_EVERY_MS, {}],
   ];
   for (const [name, ms, data] of every) {
     await queue.upsertJobScheduler(
@@ -61,6 +70,8 @@ export function createMaintenanceProcessor(deps: MaintenanceDeps) {
     },
     sweep: async () => ({ lookedAfter: await sweepQueued(db, queues) }),
     expire: () => expire(db),
+    forget: async () => ({ cleared: await forget(db, deps.privacyDays) }),
+    close: async () => ({ archived: await closePeriods({ db, queues, log, most: deps.archivedPlaces }) }),
   };
   return async (job: Job): Promise<unknown> => {
     const perform = Object.hasOwn(work, job.name) ? work[job.name as MaintenanceName] : undefined;
