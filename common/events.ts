@@ -55,21 +55,35 @@ export type CompletionReply =
     }
   | { readonly actionId: string; readonly outcome: Refusal };
 
-/** A completion that has been committed. */
+/** A user's first entry into the top 100, 10, 3 or 1 of a board in a period. Ranks are 1-based, null for none. */
+export interface RankMilestone {
+  readonly leaderboard: string;
+  readonly period: Period;
+  readonly rank: number;
+  readonly previousRank: number | null;
+}
+
+/** A completion that has been committed, and what it brought its user. */
 export interface CompletionEvent extends CompletionResult {
   readonly type: string;
+  readonly milestones?: readonly RankMilestone[];
+  readonly achievements?: readonly { readonly key: string; readonly title: string }[];
 }
 
 export type ChangeEvent =
   | { readonly kind: 'catalog' }
   | { readonly kind: 'features' }
   | { readonly kind: 'user'; readonly userId: string }
+  /** an action that was answered 202 has ended */
+  | { readonly kind: 'result'; readonly userId: string; readonly actionId: string }
   | {
       readonly kind: 'action';
       readonly userId: string;
       readonly actionId: string;
       readonly type: string;
       readonly status: 'started' | 'cancelled';
+      /** ms since the epoch */
+      readonly at: number;
     };
 
 const boardEvent = Joi.object<BoardEvent>({
@@ -91,11 +105,12 @@ const completionEvents = Joi.array<CompletionEvent[]>().items(
   }).unknown(),
 );
 const changeEvent = Joi.object({
-  kind: Joi.valid('catalog', 'features', 'user', 'action').required(),
+  kind: Joi.valid('catalog', 'features', 'user', 'action', 'result').required(),
   userId: Joi.string(),
   actionId: Joi.string(),
   type: Joi.string(),
   status: Joi.valid('started', 'cancelled'),
+  at: Joi.number(),
 }) as Joi.ObjectSchema<ChangeEvent>;
 const replies = Joi.array<CompletionReply[]>().items(
   Joi.object({

@@ -26,6 +26,8 @@ export interface CompletionJob {
   readonly userAgent: string | null;
   /** the API instance that waits for the result */
   readonly replyTo: string;
+  /** how long it waits before it answers 202, milliseconds: whoever ended later is told by an event */
+  readonly waitMs?: number;
   readonly client?: ClientTerms;
 }
 
@@ -66,6 +68,7 @@ const completionJob = Joi.object<CompletionJob>({
   ip: Joi.string().max(64).allow(null).required(),
   userAgent: Joi.string().max(512).allow(null, '').required(),
   replyTo: Joi.string().max(64).required(),
+  waitMs: Joi.number().integer().min(0),
   client: Joi.object({
     type: Joi.string().required(),
     leaderboard: Joi.string().required(),

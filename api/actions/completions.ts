@@ -8,7 +8,7 @@ import { Problem, unavailable } from '../http/problem.ts';
 import type { Actions } from './actions.ts';
 
 /** A completion whose right has been verified. */
-export type VerifiedCompletion = Omit<CompletionJob, 'kind' | 'acceptedAt' | 'replyTo'>;
+export type VerifiedCompletion = Omit<CompletionJob, 'kind' | 'acceptedAt' | 'replyTo' | 'waitMs'>;
 
 /** What a completion is answered with: it counts, or it is on its way and will not be lost. */
 export type CompletionAnswer = { readonly result: CompletionResult } | { readonly queued: true };
@@ -68,6 +68,7 @@ export class Completions {
       kind: 'completion',
       acceptedAt: admitted.at,
       replyTo: this.#instanceId,
+      waitMs,
     };
     const reply = this.#reply(actionId, waitMs);
     try {
@@ -84,19 +85,20 @@ export class Completions {
   /** The wait is over without a reply: the acceptance is made durable, so that no fault can lose it. */
   async #queued(job: CompletionJob): Promise<CompletionAnswer> {
     const { actions, log } = this.#deps;
-    const late = await actions.keptResult(job.userId, job.actionId);
-    if (late) return { result: late };
     try {
-      const status = await actions.recordAcceptance(job.actionId, job.acceptedAt, job);
+      const { status, acceptedAt } = await actions.recordAcceptance(job);
       if (status === 'completed') {
-        const action = await actions.find(job.userId, job.actionId);
-        if (action?.result) return { result: action.result };
-      }
-      if (status === 'cancelled') throw cancelled();
+        const result = (await actions.find(job.userId, job.actionId))?.result;
+        // It may be an earlier request's, of which Redis had forgotten everything.
+        if (result && acceptedAt !== job.acceptedAt) throw alreadyCompleted(result);
+        if (result) return { result };
+      } else if (status !== null && Object.hasOwn(refusals, status)) throw refusals[status as Refusal]();
     } catch (error) {
       if (error instanceof Problem) throw error;
       // Without Postgres the job in Redis, on its disk, is the record.
       log.warn({ err: error, action: job.actionId }, 'an acceptance is recorded in Redis only');
+      const late = await actions.keptResult(job.userId, job.actionId);
+      if (late) return { result: late };
     }
     return { queued: true };
   }

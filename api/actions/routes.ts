@@ -240,7 +240,14 @@ export function actionRoutes(deps: ActionDeps): Route[] {
         await admission.closeAction(userId, actionId).catch(() => undefined);
         throw unavailable('The action cannot be written down right now.', error);
       }
-      void announce(redis, { kind: 'action', userId, actionId, type: type.key, status: 'started' });
+      void announce(redis, {
+        kind: 'action',
+        userId,
+        actionId,
+        type: type.key,
+        status: 'started',
+        at: startedAt,
+      });
       return {
         status: 201,
         headers: { Location: statusUrl(actionId), 'Cache-Control': 'no-store' },
@@ -423,7 +430,14 @@ export function actionRoutes(deps: ActionDeps): Route[] {
       if (action.status === 'rejected') throw new Problem('ACTION_REJECTED', 'The action was rejected.');
       if (cancelled) {
         await admission.closeAction(userId, actionId).catch(() => undefined);
-        void announce(redis, { kind: 'action', userId, actionId, type: action.type, status: 'cancelled' });
+        void announce(redis, {
+          kind: 'action',
+          userId,
+          actionId,
+          type: action.type,
+          status: 'cancelled',
+          at: Date.now(),
+        });
       }
       return { status: 200, body: presentAction(action), headers: { 'Cache-Control': 'no-store' } };
     },

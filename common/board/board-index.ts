@@ -17,6 +17,7 @@ const scripts = {
   complete: lua('complete'),
   page: lua('page'),
   standings: lua('standings'),
+  after: lua('after'),
 };
 
 /**
@@ -40,10 +41,14 @@ export interface AppliedChanges {
 const tag = (board: BoardRef): string => `laurel:{${board.leaderboard}:${board.period}:${board.startsAt}}`;
 export const rankedKey = (board: BoardRef): string => `${tag(board)}:ranked`;
 export const membersKey = (board: BoardRef): string => `${tag(board)}:members`;
+/** Who has entered the top of the board before: kept by the publisher. */
+export const milestonesKey = (board: BoardRef): string => `${tag(board)}:milestones`;
 
 /** Closed periods stay in Redis for a while, for those who look at yesterday. */
 const KEEP_CLOSED_MS = 2 * 86_400_000;
-const expiry = (board: BoardRef): number => (board.endsAt === null ? 0 : board.endsAt + KEEP_CLOSED_MS);
+/** When a board's keys expire, ms since the epoch; 0 for never. */
+export const expiry = (board: BoardRef): number =>
+  board.endsAt === null ? 0 : board.endsAt + KEEP_CLOSED_MS;
 
 const TIME_DIGITS = 12;
 export const encodeTime = (ms: number): string => ms.toString(16).padStart(TIME_DIGITS, '0');
@@ -158,6 +163,26 @@ export class BoardIndex implements BoardSource {
       total: Number(total),
       updatedAt: Number(updatedAt),
       offset,
+      entries: entriesOf(flat),
+    };
+  }
+
+  async after(board: BoardRef, last: Entry, limit: number): Promise<BoardPage> {
+    const reply = (await this.#scripts.call(
+      scripts.after,
+      rankedKey(board),
+      membersKey(board),
+      0 - last.score,
+      encodeTime(last.reachedAt) + last.userId,
+      limit,
+    )) as string[];
+    const [version, total, updatedAt, offset, ...flat] = reply;
+    if (version === undefined) throw new BoardIncomplete(`${boardId(board)} is not complete in Redis`);
+    return {
+      version: Number(version),
+      total: Number(total),
+      updatedAt: Number(updatedAt),
+      offset: Number(offset),
       entries: entriesOf(flat),
     };
   }

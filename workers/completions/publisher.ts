@@ -4,13 +4,16 @@ import type { BoardIndex, ScoreChange } from '../../common/board/board-index.ts'
 import { boardOfRow, changeOfRow, type IndexRow } from '../../common/board/index-rows.ts';
 import {
   channels,
+  type ChangeEvent,
   type CompletionEvent,
   type CompletionReply,
   type CompletionResult,
+  type RankMilestone,
 } from '../../common/events.ts';
 import type { CompletionJob, CorrectionJob } from '../../common/queues.ts';
 import { unwrap, type Redis } from '../../common/redis.ts';
 import type { AppliedBatch, AppliedCorrection, AppliedItem } from './ledger.ts';
+import { Milestones, type Step } from './milestones.ts';
 import type { RankRecorder } from './rank-recorder.ts';
 
 interface Ranks {
@@ -28,6 +31,7 @@ export class Publisher {
   readonly #index: BoardIndex;
   readonly #table: BoardSource;
   readonly #recorder: RankRecorder;
+  readonly #milestones: Milestones;
 
   /** @param table ranks come from Postgres while a board is being made again in Redis */
   constructor(redis: Redis, index: BoardIndex, table: BoardSource, recorder: RankRecorder) {
@@ -35,16 +39,17 @@ export class Publisher {
     this.#index = index;
     this.#table = table;
     this.#recorder = recorder;
+    this.#milestones = new Milestones(redis);
   }
 
   /**
    * Brings the boards up to date, keeps the results for replays, answers the API instances that wait, and emits the
-   * events. Two round trips for the whole batch.
+   * events. Two round trips for the whole batch, and a third when somebody entered the top of a board.
    *
    * @param jobs what was applied, in order; `batch` has an item for each
    */
   async publish(jobs: readonly CompletionJob[], batch: AppliedBatch): Promise<CompletionReply[]> {
-    const ranks = await this.#applyToBoards(jobs, batch);
+    const { ranks, milestones } = await this.#applyToBoards(jobs, batch);
     const replies = jobs.map((job, i): CompletionReply => {
       const item = batch.items[i];
       if (!item || item.actionId !== job.actionId)
@@ -69,7 +74,15 @@ export class Publisher {
       const waiting = byInstance.get(job.replyTo);
       if (waiting) waiting.push(reply);
       else byInstance.set(job.replyTo, [reply]);
-      if (reply.outcome === 'completed' && isCounted(item)) events.push({ ...reply.result, type: item.type });
+      if (reply.outcome === 'completed' && isCounted(item)) {
+        const reached = milestones.get(i);
+        events.push({ ...reply.result, type: item.type, ...(reached && { milestones: reached }) });
+      }
+      // Whoever waited for this one has been answered 202 by now.
+      if (job.waitMs !== undefined && Date.now() - job.acceptedAt >= job.waitMs) {
+        const ended: ChangeEvent = { kind: 'result', userId: job.userId, actionId: job.actionId };
+        pipeline.publish(channels.changes, JSON.stringify(ended));
+      }
     });
     for (const [instance, waiting] of byInstance)
       pipeline.publish(channels.replies(instance), JSON.stringify(waiting));
@@ -114,8 +127,14 @@ export class Publisher {
     await this.#redis.publish(channels.replies(job.replyTo), JSON.stringify([reply]));
   }
 
-  /** @returns the ranks of counted items on their own leaderboard, all time, by place in the batch */
-  async #applyToBoards(jobs: readonly CompletionJob[], batch: AppliedBatch): Promise<Map<number, Ranks>> {
+  /**
+   * @returns by place in the batch: the ranks of counted items on their own leaderboard, all time, and the milestones
+   *   that they brought on any board
+   */
+  async #applyToBoards(
+    jobs: readonly CompletionJob[],
+    batch: AppliedBatch,
+  ): Promise<{ ranks: Map<number, Ranks>; milestones: Map<number, RankMilestone[]> }> {
     const rows = new Map<string, { board: BoardRef; rows: Map<string, IndexRow> }>();
     for (const row of batch.rows) {
       const board = boardOfRow(row);
@@ -127,9 +146,11 @@ export class Publisher {
 
     // On its own all-time board each completion is a step of its own, so that its answer tells its own ranks.
     const steps = new Map<string, { place: number; userId: string; item: Counted }[]>();
+    const lastPlace = new Map<string, number>();
     jobs.forEach((job, place) => {
       const item = batch.items[place];
       if (!item || !isCounted(item)) return;
+      lastPlace.set(job.userId, place);
       const id = boardId(boardAt(item.leaderboard, 'all', 0));
       const known = steps.get(id);
       const step = { place, userId: job.userId, item };
@@ -147,19 +168,35 @@ export class Publisher {
       changes.push([board, [...stepChanges(stepping, boardRows), ...rest.map(changeOfRow)]]);
       placesOf.push(stepping.map(({ place }) => place));
     }
-    if (changes.length === 0) return new Map();
+    const ranks = new Map<number, Ranks>();
+    const milestones = new Map<number, RankMilestone[]>();
+    if (changes.length === 0) return { ranks, milestones };
 
     const applied = await this.#index.apply(changes);
-    const ranks = new Map<number, Ranks>();
+    const moves: (Step & { place: number })[] = [];
     for (const [i, { ready, ranks: boardRanks }] of applied.entries()) {
-      const board = changes[i]?.[0];
+      const [board, boardChanges = []] = changes[i] ?? [];
+      if (ready && board) {
+        for (const [j, { userId }] of boardChanges.entries()) {
+          const place = placesOf[i]?.[j] ?? lastPlace.get(userId);
+          const move = boardRanks[j];
+          if (place !== undefined && move) moves.push({ board, userId, place, ...move });
+        }
+      }
       for (const [j, place] of (placesOf[i] ?? []).entries()) {
         const userId = jobs[place]?.userId;
         if (ready) ranks.set(place, boardRanks[j] ?? { previous: null, current: null });
         else if (board && userId !== undefined) ranks.set(place, await this.#rankInPostgres(board, userId));
       }
     }
-    return ranks;
+    for (const { place, board, previous, current } of await this.#milestones.firstEntries(moves)) {
+      if (current === null) continue;
+      const reached = milestones.get(place) ?? [];
+      const { leaderboard, period } = board;
+      reached.push({ leaderboard, period, rank: current, previousRank: previous });
+      milestones.set(place, reached);
+    }
+    return { ranks, milestones };
   }
 
   /** While the board is being made again nobody knows the rank before; the present one is the best answer to both. */

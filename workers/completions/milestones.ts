@@ -1,0 +1,57 @@
+import { boardId, type BoardRef } from '../../common/board/board.ts';
+import { expiry, milestonesKey } from '../../common/board/board-index.ts';
+import { loadScript, scriptCaller, type Redis } from '../../common/redis.ts';
+
+/** Places that it means something to enter. */
+const thresholds = [1, 3, 10, 100];
+const script = loadScript(new URL('lua/milestones.lua', import.meta.url), 1);
+
+/** A user's step on a board. Ranks are 1-based, null for none. */
+export interface Step {
+  readonly board: BoardRef;
+  readonly userId: string;
+  readonly previous: number | null;
+  readonly current: number | null;
+}
+
+/** The best threshold that a step crossed, if any: from 150 to 2 it is the top 3. */
+export function crossed({ previous, current }: Step): number | undefined {
+  if (current === null) return undefined;
+  return thresholds.find((place) => current <= place && (previous === null || previous > place));
+}
+
+/** Tells entries into the top of a board from returns to it. Each counts once a user, threshold, board and period. */
+export class Milestones {
+  readonly #scripts: ReturnType<typeof scriptCaller>;
+
+  constructor(redis: Redis) {
+    this.#scripts = scriptCaller(redis, [script]);
+  }
+
+  /** @returns those of the steps that entered a threshold for the first time, in order. Costs nothing when none did. */
+  async firstEntries<S extends Step>(steps: readonly S[]): Promise<S[]> {
+    const byBoard = new Map<string, { board: BoardRef; entries: { step: S; threshold: number }[] }>();
+    for (const step of steps) {
+      const threshold = crossed(step);
+      if (threshold === undefined) continue;
+      const id = boardId(step.board);
+      const known = byBoard.get(id) ?? { board: step.board, entries: [] };
+      known.entries.push({ step, threshold });
+      byBoard.set(id, known);
+    }
+    if (byBoard.size === 0) return [];
+    const boards = [...byBoard.values()];
+    const replies = await this.#scripts.pipeline(
+      boards.map(({ board, entries }) => [
+        script,
+        milestonesKey(board),
+        expiry(board),
+        ...entries.flatMap(({ step, threshold }) => [step.userId, threshold]),
+      ]),
+    );
+    return boards.flatMap(({ entries }, i) => {
+      const firsts = replies[i] as number[];
+      return entries.flatMap(({ step }, j) => (firsts[j] === 1 ? [step] : []));
+    });
+  }
+}
