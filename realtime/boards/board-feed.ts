@@ -87,7 +87,9 @@ export class BoardFeed {
   #line: Promise<void> = Promise.resolve();
   #newest: State | undefined;
   #sent: State | undefined;
+  /** what events told of users since the last frame; needed of those who were not in its top 10 */
   readonly #changed = new Map<string, { oldRank: number | null; delta: number }>();
+  #countedAt = 0;
   #flushTimer: NodeJS.Timeout | undefined;
   #turnTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
@@ -110,7 +112,8 @@ export class BoardFeed {
     this.#joining += 1;
     try {
       await this.#enqueue(async () => {
-        if (!this.#newest) await this.#read();
+        if (this.#newest) await this.#recount(this.#newest);
+        else await this.#read();
       });
     } finally {
       this.#joining -= 1;
@@ -198,9 +201,20 @@ export class BoardFeed {
     if (read.version <= before.version && !turned) return;
     this.#changed.clear();
     if (!turned)
-      for (const change of difference(this.#sent ?? before, read)) this.#changed.set(change.userId, change);
+      for (const { userId, score } of entries) this.#changed.set(userId, { oldRank: null, delta: score });
     this.#newest = read;
     this.#schedule();
+  }
+
+  /** Players come in below the top 10 without an event: whoever joins is told their number as it is by now. */
+  async #recount({ board }: State): Promise<void> {
+    if (Date.now() - this.#countedAt < this.#deps.windowMs) return;
+    this.#countedAt = Date.now();
+    const figures = await this.#deps.source.page(board, 0, 0).catch(() => undefined);
+    if (!figures) return;
+    const now = { total: figures.total, at: figures.updatedAt };
+    if (this.#newest) this.#newest = { ...this.#newest, ...now };
+    if (this.#sent) this.#sent = { ...this.#sent, ...now };
   }
 
   /** At the end of the period the next one's board takes the place of this one. */
@@ -221,11 +235,15 @@ export class BoardFeed {
     this.#flushTimer = undefined;
     const [from, to] = [this.#sent, this.#newest];
     if (!from || !to || from.version === to.version) return;
+    const before = new Map(
+      boardId(from.board) === boardId(to.board) ? from.entries.map((entry) => [entry.userId, entry]) : [],
+    );
     const changes = to.entries.flatMap(({ userId, username, rank, score }) => {
-      const change = this.#changed.get(userId);
-      return change
-        ? [{ userId, username, oldRank: change.oldRank, newRank: rank, score, delta: change.delta }]
-        : [];
+      const old = before.get(userId);
+      // Events tell ranks as they were in between; what watchers saw last tells those of the frame before.
+      const change = old ? { oldRank: old.rank, delta: score - old.score } : this.#changed.get(userId);
+      if (!change || change.delta === 0) return [];
+      return [{ userId, username, oldRank: change.oldRank, newRank: rank, score, delta: change.delta }];
     });
     this.#changed.clear();
     this.#sent = to;
@@ -270,14 +288,4 @@ export class BoardFeed {
       entries,
     };
   }
-}
-
-/** Who scored between two states, as far as their top tens tell. */
-function difference(from: State, to: State): { userId: string; oldRank: number | null; delta: number }[] {
-  const before = new Map(from.entries.map((entry) => [entry.userId, entry]));
-  return to.entries.flatMap(({ userId, score }) => {
-    const old = before.get(userId);
-    if (old?.score === score) return [];
-    return [{ userId, oldRank: old?.rank ?? null, delta: score - (old?.score ?? 0) }];
-  });
 }

@@ -115,6 +115,47 @@ export async function spawnTier(
   };
 }
 
+/** Both tiers that players talk to, on one port as in `npm start`. */
+export interface RunningSite extends RunningTier {
+  /** Ends the live tier, and with it the port, until `restart`. */
+  stopRealtime(): Promise<void>;
+  restartRealtime(): Promise<void>;
+}
+
+/** Starts the API, the page in `webRoot` and the live tier in this process, on one free port. */
+export async function startSite(
+  stores: Stores,
+  webRoot: string,
+  env: Record<string, string> = {},
+): Promise<RunningSite> {
+  const config = loadConfig(environmentOf(stores, env));
+  const log = createLogger('site', config.LOG_LEVEL);
+  const api = await createApi(config, log, { webRoot });
+  const open = async (port: number) => {
+    const realtime = await createRealtime(config, log);
+    const server = createServer(api.handle);
+    realtime.attach(server);
+    const bound = await listen(server, port, config.HOST, 'PORT');
+    const close = async () => {
+      await Promise.all([realtime.close(), closeServer(server, 100)]);
+    };
+    return { port: bound, close };
+  };
+  let live = await open(0);
+  const { port } = live;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    stopRealtime: () => live.close(),
+    restartRealtime: async () => {
+      live = await open(port);
+    },
+    stop: async () => {
+      await live.close();
+      await api.close();
+    },
+  };
+}
+
 export interface SystemOptions {
   readonly api?: number;
   readonly workers?: number;
