@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 
 /**
  * The client's IP address. `X-Forwarded-For` is believed only as far as trusted proxies wrote it: each appends the
@@ -21,3 +21,21 @@ export function clientIp(
 
 /** An IPv4 address is the same one when it arrives through an IPv6 socket. */
 const plain = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i, '');
+
+/**
+ * Under which a client's requests are counted: an IPv4 address, or the /64 of an IPv6 one, which is the least that a
+ * household or a rented machine is given. By whole addresses such a client could be 2^64 clients.
+ */
+export function countedAddress(ip: string): string {
+  if (!isIPv6(ip)) return ip;
+  const [start = '', end] = ip.split('%')[0]?.toLowerCase().split('::') ?? [];
+  const groups = (text: string): string[] => (text === '' ? [] : text.split(':'));
+  const [left, right] = [groups(start), groups(end ?? '')];
+  const missing =
+    end === undefined ? 0 : Math.max(0, 8 - left.length - right.length - (ip.includes('.') ? 1 : 0));
+  const whole = [...left, ...Array<string>(missing).fill('0'), ...right];
+  return `${whole
+    .slice(0, 4)
+    .map((group) => parseInt(group, 16).toString(16))
+    .join(':')}::/64`;
+}
