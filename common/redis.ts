@@ -74,7 +74,7 @@ export async function closeRedis(redis: Redis): Promise<void> {
 
 const passingReplies = /^(LOADING|BUSY|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|OOM|MISCONF|NOREPLICAS)/;
 const absent =
-  /Command timed out|Connection is closed|isn't writeable|max retries per request|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|connect ETIMEDOUT|Socket closed/i;
+  /Command timed out|Connection is closed|connection close|isn't writeable|max retries per request|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|connect ETIMEDOUT|Socket closed/i;
 
 /** Whether Redis is away, frozen or starting, so that the same command may well succeed later. */
 export function isRedisAway(error: unknown): boolean {

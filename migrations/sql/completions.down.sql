@@ -1,5 +1,5 @@
 drop function if exists record_ranks(jsonb);
-drop function if exists record_acceptance(text, timestamptz, jsonb);
+drop function if exists record_acceptance(jsonb);
 drop function if exists apply_completions(jsonb);
 drop function if exists index_rows(text[], integer[]);
 drop function if exists lock_users(text[]);

@@ -67,8 +67,11 @@ declare
   result_rows jsonb;
   touched_users text[];
   touched_boards integer[];
+  applied timestamptz;
 begin
   perform lock_users((select array_agg(i ->> 'userId') from jsonb_array_elements(items) i));
+  -- Under the lock, so that a user's entries bear times in the order in which they were applied.
+  applied := clock_timestamp();
   -- Closing a period waits for the batches under way, and those that come after it see that it is closed.
   perform pg_advisory_xact_lock_shared(7452, 0);
 
@@ -82,7 +85,7 @@ begin
   -- Taking the action is what makes it count once: whoever comes second waits here, and then finds it taken.
   with taken as (
     update actions a
-    set status = 'completed', accepted_at = from_epoch_ms(i."acceptedAt"), completed_at = clock_timestamp(),
+    set status = 'completed', accepted_at = from_epoch_ms(i."acceptedAt"), completed_at = applied,
       ip = coalesce(i.ip, a.ip), user_agent = coalesce(i."userAgent", a.user_agent)
     from jsonb_to_recordset(items) as i("actionId" text, "userId" text, "acceptedAt" bigint, "tokenHash" text, ip text, "userAgent" text)
     where a.id = i."actionId" and a.user_id = i."userId" and a.status in ('started', 'queued', 'expired')
@@ -154,9 +157,9 @@ begin
       where r.board = 'global'
       on conflict do nothing
     )
-    insert into ledger (id, kind, action_id, user_id, leaderboard, type, points, delta, before, after, global_delta, accepted_at)
+    insert into ledger (id, kind, action_id, user_id, leaderboard, type, points, delta, before, after, global_delta, accepted_at, applied_at)
     select own.transaction_id, 'completion', own.id, own.user_id, own.leaderboard, own.type, own.points,
-      own.after - own.before, own.before, own.after, g.after - g.before, own.accepted_at
+      own.after - own.before, own.before, own.after, g.after - g.before, own.accepted_at, applied
     from running own
     join running g on g.id = own.id and g.board = 'global'
     where own.board = own.leaderboard
@@ -200,22 +203,27 @@ begin
 end $$;
 
 -- Makes a 202 durable: the action is queued, and the payload is kept until it has been applied.
--- Returns the action's status afterwards ('completed' when the worker was faster), null for an unknown action.
-create function record_acceptance(action text, accepted timestamptz, job jsonb) returns text language plpgsql as $$
+-- Returns {status, acceptedAt}: the action's status afterwards, and when the completion that counts was accepted (ms).
+-- The status is 'completed' when the worker was faster, 'not_yours' when the action is another user's, and null when
+-- there is no such action, or not yet: a client-signed one has no row before it is applied.
+create function record_acceptance(job jsonb) returns jsonb language plpgsql as $$
 declare
-  current_status text;
+  action actions;
 begin
-  select status into current_status from actions where id = action for update;
-  if current_status = 'started' then
-    update actions set status = 'queued', accepted_at = accepted where id = action;
-    current_status := 'queued';
+  select * into action from actions where id = job ->> 'actionId' for update;
+  if action.user_id <> job ->> 'userId' then
+    return jsonb_build_object('status', 'not_yours');
   end if;
-  -- A client-signed action has no row before it is applied.
-  if current_status is null or current_status = 'queued' then
-    insert into queued_completions (action_id, payload, accepted_at) values (action, job, accepted)
+  if action.status in ('started', 'expired') then
+    update actions set status = 'queued', accepted_at = from_epoch_ms((job ->> 'acceptedAt')::bigint)
+    where id = action.id returning * into action;
+  end if;
+  if action.id is null or action.status = 'queued' then
+    insert into queued_completions (action_id, user_id, payload, accepted_at)
+    values (job ->> 'actionId', job ->> 'userId', job, from_epoch_ms((job ->> 'acceptedAt')::bigint))
     on conflict (action_id) do nothing;
   end if;
-  return current_status;
+  return jsonb_build_object('status', action.status, 'acceptedAt', epoch_ms(action.accepted_at));
 end $$;
 
 -- Keeps the ranks that completions were answered with: [[actionId, previous, current], ...], ranks null for none.

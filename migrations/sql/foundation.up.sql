@@ -156,10 +156,12 @@ create table completion_ranks (
 -- Completions that were answered with 202: what the queue must still hold. The sweeper enqueues what it forgot.
 create table queued_completions (
   action_id text primary key,
+  user_id text not null,
   payload jsonb not null,
   accepted_at timestamptz(3) not null,
   enqueued_at timestamptz not null default now()
 );
+create index queued_completions_by_user on queued_completions (user_id, accepted_at);
 
 -- Final standings of closed periods.
 create table standings (
@@ -207,7 +209,7 @@ create index audit_log_by_time on audit_log (at desc);
 
 create table reconciliations (
   id text primary key,
-  trigger text not null check (trigger in ('schedule', 'cli', 'admin')),
+  trigger text not null check (trigger in ('schedule', 'cli', 'admin', 'restart')),
   started_at timestamptz not null default now(),
   finished_at timestamptz,
   compared bigint not null default 0,             -- rows of Postgres held against Redis
