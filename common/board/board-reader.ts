@@ -4,6 +4,7 @@ import {
   type BoardPage,
   type BoardRef,
   type BoardSource,
+  type Entry,
   type StandingsAnswer,
 } from './board.ts';
 
@@ -29,6 +30,10 @@ export class BoardReader implements BoardSource {
 
   page(board: BoardRef, offset: number, limit: number): Promise<BoardPage> {
     return this.#read((source) => source.page(board, offset, limit));
+  }
+
+  after(board: BoardRef, last: Entry, limit: number): Promise<BoardPage> {
+    return this.#read((source) => source.after(board, last, limit));
   }
 
   standings(board: BoardRef, userIds: readonly string[], neighbors: number): Promise<StandingsAnswer> {

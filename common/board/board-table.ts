@@ -21,6 +21,10 @@ const ORDER = 's.score desc, s.reached_at, s.user_id collate "C"';
 const BEFORE = `(s.score > m.score or (s.score = m.score and (s.reached_at < m.reached_at
   or (s.reached_at = m.reached_at and s.user_id collate "C" < m.user_id collate "C"))))`;
 
+/** Whether row s stands behind an entry in the total order. */
+const AFTER = `(s.score <= :score and (s.score < :score or s.reached_at > from_epoch_ms(:reachedAt)
+  or (s.reached_at = from_epoch_ms(:reachedAt) and s.user_id collate "C" > :userId)))`;
+
 const bindings = (board: BoardRef) => ({
   leaderboard: board.leaderboard,
   period: board.period,
@@ -38,6 +42,25 @@ export class BoardTable implements BoardSource {
   async page(board: BoardRef, offset: number, limit: number): Promise<BoardPage> {
     const [figures, entries] = await Promise.all([this.#figures(board), this.#entries(board, offset, limit)]);
     return { ...figures, offset, entries };
+  }
+
+  async after(board: BoardRef, last: Entry, limit: number): Promise<BoardPage> {
+    const [figures, place] = await Promise.all([
+      this.#figures(board),
+      this.#db.raw<{ rows: { offset: string }[] }>(
+        `select count(*) as offset from scores s join users u on u.id = s.user_id
+         where s.board_period_id = ${BOARD} and ${SHOWN} and not (${AFTER})`,
+        { ...bindings(board), ...last },
+      ),
+    ]);
+    const { rows } = await this.#db.raw<{ rows: EntryRow[] }>(
+      `select s.user_id, s.score, epoch_ms(s.reached_at) as reached_at
+       from scores s join users u on u.id = s.user_id
+       where s.board_period_id = ${BOARD} and ${SHOWN} and ${AFTER}
+       order by ${ORDER} limit :limit`,
+      { ...bindings(board), ...last, limit },
+    );
+    return { ...figures, offset: Number(place.rows[0]?.offset ?? 0), entries: rows.map(toEntry) };
   }
 
   async standings(board: BoardRef, userIds: readonly string[], neighbors: number): Promise<StandingsAnswer> {
@@ -104,10 +127,7 @@ export class BoardTable implements BoardSource {
   async *rows(board: BoardRef, size: number): AsyncGenerator<Entry[]> {
     let last: Entry | undefined;
     for (;;) {
-      const after = last
-        ? `and s.score <= :score and (s.score < :score or (s.score = :score and (s.reached_at > from_epoch_ms(:reachedAt)
-            or (s.reached_at = from_epoch_ms(:reachedAt) and s.user_id collate "C" > :userId))))`
-        : '';
+      const after = last ? `and ${AFTER}` : '';
       const { rows } = await this.#db.raw<{ rows: EntryRow[] }>(
         `select s.user_id, s.score, epoch_ms(s.reached_at) as reached_at
          from scores s join users u on u.id = s.user_id

@@ -55,6 +55,8 @@ export interface StandingsAnswer {
 export interface BoardSource {
   /** @param offset >= 0 @param limit 0 to 100; 0 for the figures only */
   page(board: BoardRef, offset: number, limit: number): Promise<BoardPage>;
+  /** The entries that follow on one in the total order, wherever that one stands by now. @param limit 1 to 100 */
+  after(board: BoardRef, last: Entry, limit: number): Promise<BoardPage>;
   /** @param userIds 1 to 100 @param neighbors entries on each side, 0 to 25; only for a single user */
   standings(board: BoardRef, userIds: readonly string[], neighbors: number): Promise<StandingsAnswer>;
 }
