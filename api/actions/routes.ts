@@ -1,4 +1,5 @@
 import Joi from 'joi';
+import { presentAction } from '../../common/action-views.ts';
 import { actionStatuses, type ActionStatus } from '../../common/actions.ts';
 import { GLOBAL_BOARD } from '../../common/board/board.ts';
 import type { ActionType, Catalog, Leaderboard } from '../../common/catalog.ts';
@@ -11,7 +12,7 @@ import { Problem, unavailable } from '../http/problem.ts';
 import { route, signedIn, type Input, type Reply, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
 import type { Sessions } from '../identity/sessions.ts';
-import type { Action, Actions } from './actions.ts';
+import type { Actions } from './actions.ts';
 import { alreadyCompleted, type CompletionAnswer, type Completions } from './completions.ts';
 
 export interface ActionDeps {
@@ -86,18 +87,6 @@ const completionProblems = [
   'RATE_LIMITED',
   'UNAVAILABLE',
 ] as const;
-
-const presentAction = (action: Action) => ({
-  actionId: action.id,
-  type: action.type,
-  leaderboard: action.leaderboard,
-  status: action.status,
-  points: action.points,
-  startedAt: schemas.iso(action.startedAt),
-  expiresAt: schemas.iso(action.expiresAt),
-  completedAt: action.completedAt === null ? null : schemas.iso(action.completedAt),
-  result: action.result,
-});
 
 const statusUrl = (actionId: string): string => `/api/v1/actions/${actionId}`;
 
