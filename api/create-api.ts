@@ -1,10 +1,12 @@
 import type { RequestListener } from 'node:http';
+import { ArchiveTable } from '../common/board/archive-table.ts';
 import { BoardIndex } from '../common/board/board-index.ts';
 import { BoardReader } from '../common/board/board-reader.ts';
 import { BoardTable } from '../common/board/board-table.ts';
 import { Catalog } from '../common/catalog.ts';
 import type { Config } from '../common/config.ts';
 import { EventListener } from '../common/events.ts';
+import { Features } from '../common/features.ts';
 import { createHealth } from '../common/health.ts';
 import { AccessTokens } from '../common/identity/access-tokens.ts';
 import { ActionTokens } from '../common/identity/action-tokens.ts';
@@ -19,12 +21,17 @@ import { actionRoutes } from './actions/routes.ts';
 import { Actions } from './actions/actions.ts';
 import { Completions } from './actions/completions.ts';
 import { bullBoard } from './admin/bull-board.ts';
+import { catalogAdminRoutes } from './admin/catalog-routes.ts';
+import { featureRoutes } from './admin/features-routes.ts';
+import { moderationRoutes } from './admin/moderation-routes.ts';
 import { adminSession } from './admin/session.ts';
+import { upkeepRoutes } from './admin/upkeep-routes.ts';
 import { AdmissionControl } from './admission/admission.ts';
 import { openApiDocument } from './docs/openapi.ts';
 import { docsPages } from './docs/pages.ts';
 import { createAuthenticator } from './http/authenticate.ts';
 import { createApp } from './http/create-app.ts';
+import { createSecurityLog } from './http/security-log.ts';
 import { identityRoutes } from './identity/routes.ts';
 import { Sessions } from './identity/sessions.ts';
 import { createSignIn } from './identity/sign-in.ts';
@@ -32,6 +39,7 @@ import { Users } from './identity/users.ts';
 import { Boards } from './leaderboards/boards.ts';
 import { leaderboardRoutes } from './leaderboards/routes.ts';
 import { webPages, type DemoPlayer } from './pages.ts';
+import { Friends } from './users/friends.ts';
 import { userRoutes } from './users/routes.ts';
 
 export interface ApiOptions {
@@ -54,11 +62,7 @@ const START_TIMEOUT_MS = 30_000;
 export async function createApi(config: Config, log: Logger, options: ApiOptions = {}): Promise<Api> {
   const shutdown = new Shutdown(log);
   const metrics = createMetrics('api');
-  const security = metrics.counter(
-    'laurel_security_events_total',
-    'Failed sign-ins, refusals, forged tokens.',
-    ['event'] as const,
-  );
+  const security = createSecurityLog(log, metrics);
   const redisUrl = config.REDIS_URL ?? '';
 
   const db = createDatabase(config, 'api');
@@ -81,6 +85,8 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
   shutdown.defer('queues', () => queues.close());
   const catalog = new Catalog(db, log);
   shutdown.defer('catalog', () => Promise.resolve(catalog.stop()));
+  const features = new Features(db, log);
+  shutdown.defer('features', () => Promise.resolve(features.stop()));
   const directory = new UserDirectory(db, redis);
   const fallbacks = metrics.counter(
     'laurel_board_fallback_reads_total',
@@ -88,12 +94,11 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
   );
   const boards = new Boards(
     new BoardReader(new BoardIndex(redis), new BoardTable(db), () => fallbacks.inc()),
+    new ArchiveTable(db),
     directory,
   );
-  const admission = new AdmissionControl(redis, config, (reason, { kind, ip, userId }) => {
-    security.inc({ event: `refused_${reason}` });
-    log.info({ event: 'refused', reason, kind, ip, userId }, 'request refused by a limit');
-  });
+  const friends = new Friends(db);
+  const admission = new AdmissionControl(redis, config);
   const actions = new Actions(db, redis);
   const completions = new Completions({ admission, queues, actions, log });
   metrics.gauge('laurel_completions_waiting', 'Completions that wait for a worker’s reply.', [], (gauge) =>
@@ -109,18 +114,11 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     signingSecrets: config.ACTION_TOKEN_SECRETS,
     refreshTtlSeconds: config.REFRESH_TTL_SECONDS,
   });
-  const signIn = createSignIn({
-    users,
-    directory,
-    admission,
-    onFailure: (ip, userId) => {
-      security.inc({ event: 'sign_in_failed' });
-      log.warn({ event: 'sign_in_failed', ip, userId }, 'sign-in failed');
-    },
-  });
+  const signIn = createSignIn({ users, directory, admission });
 
   await Promise.all([
     catalog.start(events),
+    features.start(events),
     directory.start(events),
     boards.start(events),
     completions.start(events),
@@ -135,26 +133,32 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
       actionTokens: new ActionTokens(config.ACTION_TOKEN_SECRETS),
       sessions,
       catalog,
+      features,
       redis,
       tokenTtlSeconds: config.ACTION_TOKEN_TTL_SECONDS,
       waitMs: config.COMPLETE_WAIT_MS,
     }),
-    ...leaderboardRoutes({ boards, catalog, directory, publicReads: config.PUBLIC_READS }),
-    ...userRoutes({ directory, users }),
+    ...leaderboardRoutes({ boards, catalog, directory, friends, publicReads: config.PUBLIC_READS }),
+    ...featureRoutes({ db, redis }),
+    ...userRoutes({ db, directory, users, friends, catalog, queues, admission }),
+    ...catalogAdminRoutes({ db, redis, catalog }),
+    ...moderationRoutes({ db, queues, directory, catalog, completions }),
+    ...upkeepRoutes({ db, redis, queues, catalog }),
   ];
   const operators = adminSession({
     accessTokens,
     directory,
     signIn,
-    log,
+    security,
     secureCookies: config.NODE_ENV === 'production',
-    trustedProxies: config.TRUSTED_PROXIES,
+    inside: bullBoard(queues),
   });
   const app = createApp({
     config,
     log,
     metrics,
     admission,
+    security,
     routes,
     authenticate: createAuthenticator({
       accessTokens,
@@ -165,7 +169,6 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     }),
     pages: [
       operators,
-      bullBoard(queues),
       ...docsPages(openApiDocument(routes, VERSION)),
       ...(options.webRoot === undefined ? [] : webPages(options.webRoot, options.demo)),
     ],

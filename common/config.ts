@@ -94,8 +94,11 @@ export const variables = {
   ACTION_TOKEN_TTL_SECONDS: int('Time to complete an action, seconds.', 300, 1, 300),
   RATE_LIMIT_COMPLETE_PER_MINUTE: limit('Completions a user.', 10),
   RATE_LIMIT_START_PER_MINUTE: limit('Starts a user.', 60),
-  RATE_LIMIT_READ_PER_MINUTE: limit('Reads a user, or an IP without a token.', 120),
-  RATE_LIMIT_IP_PER_MINUTE: limit('Writes an IP, all users together; register and login included.', 300),
+  RATE_LIMIT_READ_PER_MINUTE: limit('Reads a user.', 120),
+  RATE_LIMIT_IP_PER_MINUTE: limit(
+    'Writes an IP, all users together; register included. Reads without a token, apart from these. 0 also switches off the limit of failed logins an IP.',
+    300,
+  ),
   RATE_LIMIT_GLOBAL_PER_SECOND: int(
     'Ceiling of admitted writes a second over all API processes (token bucket, two seconds deep); 0 switches it off.',
     0,
@@ -145,6 +148,45 @@ export const variables = {
     100,
     10,
     10_000,
+  ),
+  BROADCAST_LOOP_SHARE_PERCENT: int(
+    'Most of the event loop’s time that sending a board’s updates may take; the window widens until it fits, percent.',
+    20,
+    1,
+    100,
+  ),
+  BROADCAST_SIGNING_SECRETS: list(
+    'When set, every update carries an HMAC `signature` and the `keyId` of the first. Newest first, at least 32 bytes each.',
+  ),
+  REALTIME_MAX_CONNECTIONS: int(
+    'Sockets and event streams that one realtime process keeps open.',
+    20_000,
+    1,
+    1_000_000,
+  ),
+  REALTIME_MAX_CONNECTIONS_PER_IP: int(
+    'Sockets and event streams an IP (IPv6: a /64) may have open at one realtime process; one’s own machine is not counted. 0 = no limit.',
+    1000,
+    0,
+    1_000_000,
+  ),
+  REALTIME_MAX_CONNECTIONS_PER_USER: int(
+    'Sockets a user may have open, over all realtime processes; the oldest is closed for a new one. 0 = no limit.',
+    3,
+    0,
+    1000,
+  ),
+  REALTIME_CONNECTS_PER_SECOND: int(
+    'Connections that one realtime process lets in a second; more wait for up to 2 s, and are refused with a hint when to come again. 0 = no limit.',
+    1000,
+    0,
+    1_000_000,
+  ),
+  REALTIME_MAX_BUFFERED_BYTES: int(
+    'Unsent data of one connection, bytes; a slower reader is cut off, and starts again with a snapshot.',
+    262_144,
+    16_384,
+    16_777_216,
   ),
   RECONCILE_EVERY_SECONDS: int('How often Redis is compared with Postgres, seconds.', 300, 5, 86_400),
   ARCHIVED_PLACES: int('Places of a closed period that are kept for ever; 0 keeps all.', 1000, 0, 10_000_000),
@@ -205,9 +247,9 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
 function secretProblems(config: Config): string[] {
   const problems: string[] = [];
   const production = config.NODE_ENV === 'production';
-  for (const name of ['JWT_SECRETS', 'ACTION_TOKEN_SECRETS'] as const) {
+  for (const name of ['JWT_SECRETS', 'ACTION_TOKEN_SECRETS', 'BROADCAST_SIGNING_SECRETS'] as const) {
     const secrets = config[name];
-    if (secrets.length === 0 && production) {
+    if (secrets.length === 0 && production && name !== 'BROADCAST_SIGNING_SECRETS') {
       problems.push(`${name} is required in production. Make one with: openssl rand -base64 48`);
     }
     if (secrets.some((secret) => Buffer.byteLength(secret) < MIN_SECRET_BYTES)) {

@@ -4,6 +4,7 @@ import { actionStatuses, type ActionStatus } from '../../common/actions.ts';
 import { GLOBAL_BOARD } from '../../common/board/board.ts';
 import type { ActionType, Catalog, Leaderboard } from '../../common/catalog.ts';
 import { announce } from '../../common/events.ts';
+import type { Features } from '../../common/features.ts';
 import { tokenHash, type ActionTokens } from '../../common/identity/action-tokens.ts';
 import { newId, uuidPattern } from '../../common/ids.ts';
 import type { Redis } from '../../common/redis.ts';
@@ -22,6 +23,7 @@ export interface ActionDeps {
   readonly actionTokens: ActionTokens;
   readonly sessions: Sessions;
   readonly catalog: Catalog;
+  readonly features: Features;
   readonly redis: Redis;
   /** lifetime of an action token */
   readonly tokenTtlSeconds: number;
@@ -32,6 +34,8 @@ export interface ActionDeps {
 const TIMESTAMP_TOLERANCE_MS = 300_000;
 const MAX_WAIT_MS = 30_000;
 const RETRY_AFTER_S = 1;
+/** Read-only mode is turned on for minutes, not for moments. */
+const READ_ONLY_RETRY_S = 30;
 
 const metadata = Joi.object()
   .unknown(true)
@@ -163,6 +167,14 @@ export function actionRoutes(deps: ActionDeps): Route[] {
     }
   };
 
+  /** @throws UNAVAILABLE in read-only mode */
+  const mustBeOpen = (): void => {
+    if (deps.features.submissions) return;
+    throw new Problem('UNAVAILABLE', 'Submissions are switched off by the operator. Try again later.', {
+      retryAfter: READ_ONLY_RETRY_S,
+    });
+  };
+
   const setAll = (input: Input) => (headers: Record<string, string>) =>
     Object.entries(headers).forEach(([name, value]) => input.setHeader(name, value));
 
@@ -193,6 +205,7 @@ export function actionRoutes(deps: ActionDeps): Route[] {
       'UNAVAILABLE',
     ],
     async handle(input) {
+      mustBeOpen();
       const { userId } = signedIn(input).profile;
       const { body, ip, userAgent } = input;
       const { type, leaderboard, points, difficulty } = price(
@@ -280,6 +293,7 @@ export function actionRoutes(deps: ActionDeps): Route[] {
       'ACTION_NOT_FOUND',
     ],
     async handle(input) {
+      mustBeOpen();
       const { userId } = signedIn(input).profile;
       const { params, body, ip, userAgent } = input;
       const claims = actionTokens.verify(body.actionToken);
@@ -338,6 +352,7 @@ export function actionRoutes(deps: ActionDeps): Route[] {
       'ACTION_ID_TAKEN',
     ],
     async handle(input) {
+      mustBeOpen();
       const { identity, profile } = signedIn(input);
       const { body, ip, userAgent } = input;
       const board = body.leaderboard ?? GLOBAL_BOARD;
@@ -361,6 +376,9 @@ export function actionRoutes(deps: ActionDeps): Route[] {
         );
       }
       const actionId = body.actionId.toLowerCase();
+      // Refused before it is queued: a job of this id would stand in the way of the action's own completion.
+      if (await actions.isTaken(profile.userId, actionId))
+        throw new Problem('ACTION_ID_TAKEN', 'Another action has this id. Use a new one.');
       const answer = await completions.complete(
         {
           actionId,

@@ -1,0 +1,85 @@
+import Joi from 'joi';
+import { announce } from '../../common/events.ts';
+import { featureKeys, featureSchemas, readFeatures, type FeatureKey } from '../../common/features.ts';
+import type { Database } from '../../common/postgres.ts';
+import type { Redis } from '../../common/redis.ts';
+import { route, signedIn, type Route } from '../http/route.ts';
+import { validate } from '../http/validate.ts';
+import { audit } from './audit.ts';
+
+const params = Joi.object<{ key: FeatureKey }>({
+  key: Joi.string()
+    .valid(...featureKeys)
+    .required(),
+});
+const value = Joi.object({
+  enabled: Joi.boolean().required(),
+  mutedLeaderboards: Joi.array().items(Joi.string()).description('`broadcast` only: boards that stay silent'),
+}).id('Feature');
+const common = { tag: 'Administration', access: 'admin' as const };
+const noStore = { 'Cache-Control': 'no-store' };
+
+/** Switches that act within a second in every process: `broadcast`, `submissions`. */
+export function featureRoutes({ db, redis }: { readonly db: Database; readonly redis: Redis }): Route[] {
+  return [
+    route({
+      ...common,
+      method: 'get',
+      path: '/admin/features',
+      operationId: 'listFeatures',
+      summary: 'All switches',
+      responses: {
+        200: {
+          description: 'By key',
+          schema: Joi.object({
+            features: Joi.object({ broadcast: value.required(), submissions: value.required() }).required(),
+          }),
+        },
+      },
+      problems: ['UNAUTHENTICATED', 'TOKEN_EXPIRED', 'FORBIDDEN', 'UNAVAILABLE'],
+      handle: async () => ({ status: 200, body: { features: await readFeatures(db) }, headers: noStore }),
+    }),
+    route<{ key: FeatureKey }>({
+      ...common,
+      method: 'get',
+      path: '/admin/features/:key',
+      operationId: 'getFeature',
+      summary: 'A switch',
+      params,
+      responses: { 200: { description: 'As it is', schema: value } },
+      problems: ['UNAUTHENTICATED', 'TOKEN_EXPIRED', 'FORBIDDEN', 'INVALID_REQUEST', 'UNAVAILABLE'],
+      handle: async ({ params: { key } }) => ({
+        status: 200,
+        body: (await readFeatures(db))[key],
+        headers: noStore,
+      }),
+    }),
+    route<{ key: FeatureKey }>({
+      ...common,
+      method: 'put',
+      path: '/admin/features/:key',
+      operationId: 'setFeature',
+      summary: 'Turn a switch',
+      description:
+        '`broadcast` {enabled, mutedLeaderboards}: updates of boards, for all or all but some. `submissions` {enabled}: off is read-only mode, in which starting and completing actions answers 503. Acts within a second.',
+      params,
+      body: Joi.object({ enabled: Joi.boolean(), mutedLeaderboards: Joi.array() }),
+      responses: { 200: { description: 'As it is now', schema: value } },
+      problems: ['UNAUTHENTICATED', 'TOKEN_EXPIRED', 'FORBIDDEN', 'INVALID_REQUEST', 'UNAVAILABLE'],
+      async handle(input) {
+        const { key } = input.params;
+        const turned = validate('body', featureSchemas[key], input.body) as Record<string, unknown>;
+        const actor = signedIn(input).profile.userId;
+        await db.transaction(async (trx) => {
+          await trx('features')
+            .insert({ key, value: JSON.stringify(turned), updated_by: actor, updated_at: new Date() })
+            .onConflict('key')
+            .merge();
+          await audit(trx, { actor, action: 'feature.set', subject: key, details: turned });
+        });
+        await announce(redis, { kind: 'features' });
+        return { status: 200, body: turned, headers: noStore };
+      },
+    }),
+  ];
+}
