@@ -84,6 +84,14 @@ export class Actions {
     return this.#views.list(userId, status, limit, after);
   }
 
+  /** Whether a client-signed completion may not use an id: another user has it, or an action that the server started. */
+  async isTaken(userId: string, actionId: string): Promise<boolean> {
+    const action = await this.#db<{ id: string; user_id: string; source: string }>('actions')
+      .where({ id: actionId })
+      .first('user_id', 'source');
+    return action !== undefined && (action.user_id !== userId || action.source !== 'client');
+  }
+
   /** Cancels an open action. @returns its status afterwards; undefined when the user has no such action */
   async cancel(
     userId: string,

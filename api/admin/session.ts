@@ -1,9 +1,8 @@
 import type Koa from 'koa';
 import { AccessTokenError, type AccessTokens } from '../../common/identity/access-tokens.ts';
-import type { Logger } from '../../common/logger.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
-import { clientIp } from '../../common/client-ip.ts';
 import { Problem } from '../http/problem.ts';
+import type { SecurityLog } from '../http/security-log.ts';
 import type { SignIn } from '../identity/sign-in.ts';
 import { signInPage } from './sign-in-page.ts';
 
@@ -11,9 +10,10 @@ export interface AdminSessionDeps {
   readonly accessTokens: AccessTokens;
   readonly directory: UserDirectory;
   readonly signIn: SignIn;
-  readonly log: Logger;
+  readonly security: SecurityLog;
   readonly secureCookies: boolean;
-  readonly trustedProxies: number;
+  /** what only a signed-in administrator reaches */
+  readonly inside: Koa.Middleware;
 }
 
 const COOKIE = 'laurel_admin';
@@ -25,7 +25,7 @@ const FORM_LIMIT = 4096;
  * and no other site can send. Nobody gets further without it: neither pages nor the APIs behind them.
  */
 export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
-  const { accessTokens, directory, signIn, log, secureCookies, trustedProxies } = deps;
+  const { accessTokens, directory, signIn, security, secureCookies, inside } = deps;
   const cookie = {
     httpOnly: true,
     sameSite: 'strict' as const,
@@ -52,27 +52,24 @@ export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
 
   async function handleSignIn(ctx: Koa.Context): Promise<void> {
     const form = await readForm(ctx);
-    const ip = clientIp(
-      ctx.req.socket.remoteAddress,
-      ctx.get('x-forwarded-for') || undefined,
-      trustedProxies,
-    );
+    const context = { ip: ctx.state['ip'] as string, method: ctx.method, route: ctx.path };
     try {
       const profile = await signIn({
         username: form.get('username') ?? '',
         password: form.get('password') ?? '',
-        ip,
+        ip: context.ip,
       });
       if (profile.role !== 'admin') throw new Problem('FORBIDDEN', 'This is for administrators.');
       const { token, expiresIn } = accessTokens.issue({ ...profile, sessionId: 'admin' });
       // Behind a proxy that ends TLS the connection here is plain; the cookie is for the browser's.
       (ctx.cookies as { secure?: boolean }).secure = secureCookies;
       ctx.cookies.set(COOKIE, token, { ...cookie, maxAge: expiresIn * 1000 });
-      log.info({ event: 'admin_signed_in', userId: profile.userId, ip }, 'administrator signed in');
+      security.record('admin_signed_in', { ...context, userId: profile.userId });
       ctx.redirect('/admin');
       ctx.status = 303;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
+      security.refused(error, context);
       ctx.status = error.status;
       ctx.set(error.headers);
       showPage(ctx, error.message);
@@ -100,9 +97,17 @@ export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
       ctx.status = 303;
       return;
     }
-    ctx.state['adminId'] = userId;
+    ctx.state['userId'] = userId;
     if (ctx.path === '/admin') return ctx.redirect('/admin/queues');
-    return next();
+    if (!safeMethods.has(ctx.method)) {
+      security.record('admin_action', {
+        ip: ctx.state['ip'] as string,
+        userId,
+        method: ctx.method,
+        route: ctx.path.slice(0, 200),
+      });
+    }
+    return inside(ctx, next);
   };
 }
 
@@ -122,13 +127,17 @@ function refuseForeignOrigin(ctx: Koa.Context): void {
     host = undefined;
   }
   if (host === undefined || host !== ctx.host) {
-    throw new Problem('FORBIDDEN', 'Requests that change something must come from Laurel’s own pages.');
+    throw new Problem('FORBIDDEN', 'Requests that change something must come from Laurel’s own pages.', {
+      security: { event: 'foreign_origin_refused' },
+    });
   }
 }
 
 async function readForm(ctx: Koa.Context): Promise<URLSearchParams> {
   if (!ctx.is('urlencoded'))
     throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send username and password as a form does.');
+  if (Number(ctx.get('content-length')) > FORM_LIMIT)
+    throw new Problem('PAYLOAD_TOO_LARGE', 'The form is too large.');
   let text = '';
   for await (const chunk of ctx.req) {
     text += String(chunk);

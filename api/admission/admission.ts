@@ -2,6 +2,7 @@ import { circuitBreaker, ConsecutiveBreaker, handleAll } from 'cockatiel';
 import { actionKey, openActionsKey, PENDING } from '../../common/actions.ts';
 import type { Config } from '../../common/config.ts';
 import { loadScript, scriptCaller, type Redis } from '../../common/redis.ts';
+import { countedAddress } from '../../common/client-ip.ts';
 import { Problem, unavailable } from '../http/problem.ts';
 
 const admit = loadScript(new URL('lua/admit.lua', import.meta.url));
@@ -12,6 +13,10 @@ export type Kind = 'start' | 'complete' | 'read' | 'write' | 'login' | 'register
 /** Somebody whose requests are counted together. */
 interface Subject {
   readonly key: string;
+  /** where refusals and the block that follows too many of them are kept; limits may share it */
+  readonly blockKey: string;
+  /** refusals a minute that block; 0 = never */
+  readonly blockAfter: number;
   /** a minute; 0 = none */
   readonly limit: number;
   readonly name: string;
@@ -33,6 +38,17 @@ export type Admission =
   | { readonly admitted: true; readonly at: number; readonly headers: Record<string, string> }
   | { readonly admitted: false; readonly known: string };
 
+type Settings = Pick<
+  Config,
+  | 'RATE_LIMIT_COMPLETE_PER_MINUTE'
+  | 'RATE_LIMIT_START_PER_MINUTE'
+  | 'RATE_LIMIT_READ_PER_MINUTE'
+  | 'RATE_LIMIT_IP_PER_MINUTE'
+  | 'RATE_LIMIT_GLOBAL_PER_SECOND'
+  | 'RATE_LIMIT_BLOCK_AFTER'
+  | 'MAX_OPEN_ACTIONS'
+>;
+
 /** A refusal is an answer, and no sign that Redis is away. */
 const keepRefusals = (error: unknown): Problem => {
   if (error instanceof Problem && error.status === 429) return error;
@@ -49,21 +65,20 @@ const LOGIN_FAILURES_AN_IP = 30;
 export class AdmissionControl {
   readonly #redis: Redis;
   readonly #call: ReturnType<typeof scriptCaller>;
-  readonly #config: Config;
-  readonly #onRefusal: (reason: string, ask: Ask) => void;
+  readonly #config: Settings;
   readonly #breaker = circuitBreaker(handleAll, { halfOpenAfter: 1000, breaker: new ConsecutiveBreaker(3) });
 
-  constructor(redis: Redis, config: Config, onRefusal: (reason: string, ask: Ask) => void) {
+  constructor(redis: Redis, config: Settings) {
     this.#redis = redis;
     this.#call = scriptCaller(redis, [admit]);
     this.#config = config;
-    this.#onRefusal = onRefusal;
   }
 
   /**
+   * @param now the time instead of Redis's own, ms since the epoch: for tests of the arithmetic
    * @throws RATE_LIMITED, TOO_MANY_OPEN_ACTIONS or UNAVAILABLE, each with when to come back
    */
-  async admit(ask: Ask): Promise<Admission> {
+  async admit(ask: Ask, now?: number): Promise<Admission> {
     const subjects = this.#subjects(ask);
     const userId = ask.userId ?? '';
     const actionId = ask.actionId ?? '';
@@ -71,7 +86,12 @@ export class AdmissionControl {
       actionKey(userId, actionId),
       openActionsKey(userId),
       'laurel:admission:global',
-      ...subjects.flatMap(({ key }) => [key, `${key}:refusals`, `${key}:block`, `${key}:level`]),
+      ...subjects.flatMap(({ key, blockKey }) => [
+        key,
+        `${blockKey}:refusals`,
+        `${blockKey}:until`,
+        `${blockKey}:level`,
+      ]),
     ];
     const mode = ask.kind === 'start' || ask.kind === 'complete' ? ask.kind : 'other';
     const globalRate = ask.kind === 'read' ? 0 : this.#config.RATE_LIMIT_GLOBAL_PER_SECOND;
@@ -86,13 +106,13 @@ export class AdmissionControl {
         this.#config.MAX_OPEN_ACTIONS,
         ask.holdMs ?? 0,
         globalRate,
-        this.#config.RATE_LIMIT_BLOCK_AFTER,
-        ...subjects.map(({ limit }) => limit),
+        now ?? '',
+        ...subjects.flatMap(({ limit, blockAfter }) => [limit, blockAfter]),
       )) as (string | number)[];
     } catch (error) {
       throw unavailable('The service cannot check its limits right now.', error);
     }
-    return this.#read(reply, ask, subjects);
+    return this.#read(reply, subjects);
   }
 
   /** As `admit`, for reads, which do not fail with Redis: without it nobody is counted. @returns the headers */
@@ -108,7 +128,7 @@ export class AdmissionControl {
     }
   }
 
-  #read(reply: (string | number)[], ask: Ask, subjects: readonly Subject[]): Admission {
+  #read(reply: (string | number)[], subjects: readonly Subject[]): Admission {
     const [verdict, ...rest] = reply;
     if (verdict === 'known') return { admitted: false, known: String(rest[0]) };
     if (verdict === 'ok')
@@ -117,7 +137,6 @@ export class AdmissionControl {
         at: Number(rest[0]),
         headers: limitHeaders(subjects, rest.slice(1).map(Number)),
       };
-    this.#onRefusal(String(verdict), ask);
     if (verdict === 'open') {
       throw new Problem(
         'TOO_MANY_OPEN_ACTIONS',
@@ -131,6 +150,7 @@ export class AdmissionControl {
         'The service is at its ceiling. Send the same request again in a moment.',
         {
           retryAfter: Number(rest[0]) / 1000,
+          security: { event: 'ceiling_reached' },
         },
       );
     }
@@ -141,7 +161,8 @@ export class AdmissionControl {
       verdict === 'blocked'
         ? `Too many refused requests: blocked for ${retryAfter} s.`
         : `The limit is ${subject?.limit ?? 0} in 60 s. Try again in ${retryAfter} s.`;
-    throw new Problem('RATE_LIMITED', detail, { retryAfter, headers });
+    const reason = `${String(verdict)}: ${subject?.name ?? ''}`;
+    throw new Problem('RATE_LIMITED', detail, { retryAfter, headers, security: { reason } });
   }
 
   /** Forgets that a completion is under way, after it could not be enqueued. */
@@ -160,38 +181,49 @@ export class AdmissionControl {
     await Promise.all(this.#subjects(ask).map(({ key }) => this.#redis.lrem(key, 1, String(at))));
   }
 
+  /**
+   * Whose limits a request counts against. A user's starts and completions are blocked together, apart from reads: a
+   * page that polls too fast must not cost a player the game.
+   */
   #subjects({ kind, ip, userId, loginName }: Ask): Subject[] {
     const c = this.#config;
-    const user = (name: string, limit: number): Subject => ({
-      key: `laurel:{${userId ?? ''}}:limit:${name}`,
-      limit,
-      name,
-    });
-    const address = (name: string, limit: number): Subject => ({
-      key: `laurel:{ip-${ip}}:limit:${name}`,
-      limit,
-      name: `ip-${name}`,
-    });
+    const blockAfter = c.RATE_LIMIT_BLOCK_AFTER;
+    const user = (name: string, limit: number, together: string): Subject => {
+      const own = `laurel:{${userId ?? ''}}`;
+      return { key: `${own}:limit:${name}`, blockKey: `${own}:block:${together}`, blockAfter, limit, name };
+    };
+    // No user id has a slash: nobody can share a key with an address or a name.
+    const address = (name: string, limit: number): Subject => {
+      const own = `laurel:{ip/${countedAddress(ip)}}`;
+      return {
+        key: `${own}:limit:${name}`,
+        blockKey: `${own}:block:${name}`,
+        blockAfter,
+        limit,
+        name: `ip-${name}`,
+      };
+    };
     const perIp = c.RATE_LIMIT_IP_PER_MINUTE;
     switch (kind) {
       case 'start':
-        return [user('start', c.RATE_LIMIT_START_PER_MINUTE), address('write', perIp)];
+        return [user('start', c.RATE_LIMIT_START_PER_MINUTE, 'play'), address('write', perIp)];
       case 'complete':
-        return [user('complete', c.RATE_LIMIT_COMPLETE_PER_MINUTE), address('write', perIp)];
+        return [user('complete', c.RATE_LIMIT_COMPLETE_PER_MINUTE, 'play'), address('write', perIp)];
       case 'read':
-        return userId === undefined ? [address('read', perIp)] : [user('read', c.RATE_LIMIT_READ_PER_MINUTE)];
+        return userId === undefined
+          ? [address('read', perIp)]
+          : [user('read', c.RATE_LIMIT_READ_PER_MINUTE, 'read')];
       case 'write':
       case 'register':
         return [address('write', perIp)];
-      case 'login':
+      case 'login': {
+        const own = `laurel:{login/${loginName ?? ''}}`;
         return [
-          {
-            key: `laurel:{login-${loginName ?? ''}}:limit:login`,
-            limit: LOGIN_FAILURES_A_NAME,
-            name: 'login',
-          },
+          // Never blocked for longer: whoever guesses at a name must not be able to keep its owner out.
+          { key: `${own}:limit`, blockKey: own, blockAfter: 0, limit: LOGIN_FAILURES_A_NAME, name: 'login' },
           address('login', perIp === 0 ? 0 : LOGIN_FAILURES_AN_IP),
         ];
+      }
     }
   }
 }

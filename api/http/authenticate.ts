@@ -1,6 +1,6 @@
 import type Koa from 'koa';
 import jwt from 'koa-jwt';
-import { AccessTokenError, type AccessTokens } from '../../common/identity/access-tokens.ts';
+import { AccessTokenError, KeySetAway, type AccessTokens } from '../../common/identity/access-tokens.ts';
 import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import { Problem, unavailable } from './problem.ts';
 import type { Access, Caller } from './route.ts';
@@ -14,6 +14,7 @@ export interface AuthenticateDeps {
 }
 
 const bearer = /^Bearer +([^ ]+)$/i;
+const tokenOf = (ctx: Pick<Koa.Context, 'get'>): string => bearer.exec(ctx.get('authorization'))?.[1] ?? '';
 const challenge = { 'WWW-Authenticate': 'Bearer' };
 
 /** Finds out who calls, by the bearer token, and whether they may. */
@@ -23,9 +24,28 @@ export function createAuthenticator({ accessTokens, directory, provision, public
     secret: ((header: { alg?: string; kid?: string }) =>
       accessTokens.keysFor(header)) as unknown as jwt.SecretLoader,
     key: 'claims',
-    getToken: (ctx) => bearer.exec(ctx.get('authorization'))?.[1] ?? '',
+    getToken: tokenOf,
     ...accessTokens.verifyOptions,
   } as jwt.Options);
+
+  /** Why a token is refused, for its sender to know what to do. With several keys koa-jwt tells of the first alone. */
+  async function toProblem(error: unknown, token: string): Promise<unknown> {
+    if ((error as { status?: number }).status !== 401 && !(error instanceof AccessTokenError)) return error;
+    const fault: unknown = await accessTokens.verify(token).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    if (fault instanceof KeySetAway) return unavailable('The identity service does not answer.', fault);
+    if (fault instanceof AccessTokenError && fault.expired) {
+      return new Problem('TOKEN_EXPIRED', 'The access token has expired. Refresh it, or sign in again.', {
+        headers: challenge,
+      });
+    }
+    return new Problem('UNAUTHENTICATED', 'Send a valid access token as “Authorization: Bearer <token>”.', {
+      headers: challenge,
+      ...(token !== '' && { security: { event: 'access_token_refused' } }),
+    });
+  }
 
   async function identify(ctx: Koa.Context): Promise<Caller> {
     let identity;
@@ -33,20 +53,7 @@ export function createAuthenticator({ accessTokens, directory, provision, public
       await verify(ctx, () => Promise.resolve());
       identity = accessTokens.identify((ctx.state as { claims?: unknown }).claims);
     } catch (error) {
-      const cause = error instanceof Error && 'originalError' in error ? error.originalError : error;
-      if (cause instanceof Error && cause.name === 'TokenExpiredError') {
-        throw new Problem('TOKEN_EXPIRED', 'The access token has expired. Refresh it, or sign in again.', {
-          headers: challenge,
-        });
-      }
-      if (cause instanceof AccessTokenError || (error as { status?: number }).status === 401) {
-        throw new Problem(
-          'UNAUTHENTICATED',
-          'Send a valid access token as “Authorization: Bearer <token>”.',
-          { headers: challenge },
-        );
-      }
-      throw error;
+      throw await toProblem(error, tokenOf(ctx));
     }
     let profile: UserProfile | undefined;
     try {
@@ -59,6 +66,7 @@ export function createAuthenticator({ accessTokens, directory, provision, public
       throw new Problem('USER_NOT_FOUND', 'The token’s user is not known here. Register it first.');
     if (profile.erased)
       throw new Problem('UNAUTHENTICATED', 'The user no longer exists.', { headers: challenge });
+    ctx.state['userId'] = profile.userId;
     if (profile.banned) throw new Problem('USER_BANNED', 'The user is banned. Contact the game’s support.');
     return { identity, profile };
   }

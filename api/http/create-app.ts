@@ -14,7 +14,8 @@ import type { Authenticate } from './authenticate.ts';
 import { clientIp } from '../../common/client-ip.ts';
 import { Problem, unavailable } from './problem.ts';
 import type { Input, Route } from './route.ts';
-import { refuseHostileJson, validate } from './validate.ts';
+import type { SecurityLog } from './security-log.ts';
+import { validate } from './validate.ts';
 
 export interface AppDeps {
   readonly config: Config;
@@ -22,6 +23,7 @@ export interface AppDeps {
   readonly metrics: Metrics;
   readonly authenticate: Authenticate;
   readonly admission: AdmissionControl;
+  readonly security: SecurityLog;
   readonly routes: readonly Route[];
   /** pages, documentation, the operators' part: whatever is not a route of the API */
   readonly pages: readonly Koa.Middleware[];
@@ -52,7 +54,7 @@ const securityHeaders = helmet({
 
 /** The HTTP application: what every request goes through, around routes that are values. */
 export function createApp(deps: AppDeps): Koa {
-  const { config, log, metrics, routes, pages } = deps;
+  const { config, log, metrics, security, routes, pages } = deps;
   const app = new Koa();
   const durations = metrics.histogram(
     'laurel_http_request_duration_seconds',
@@ -67,17 +69,24 @@ export function createApp(deps: AppDeps): Koa {
     const given = ctx.get('x-request-id');
     const requestId = requestIdPattern.test(given) ? given : newId();
     ctx.set('X-Request-Id', requestId);
+    const ip = clientIp(
+      ctx.req.socket.remoteAddress,
+      ctx.get('x-forwarded-for') || undefined,
+      config.TRUSTED_PROXIES,
+    );
+    ctx.state['ip'] = ip;
     securityHeaders(ctx.req, ctx.res, () => undefined);
     try {
       if (ctx.url.length > MAX_URL)
         throw new Problem('INVALID_REQUEST', `The address is longer than ${MAX_URL} characters.`);
       await next();
     } catch (error) {
-      sendProblem(ctx, toProblem(error), requestId, log);
+      const problem = toProblem(error);
+      sendProblem(ctx, problem, requestId, log);
+      const userId = ctx.state['userId'] as string | undefined;
+      security.refused(problem, { ip, userId, requestId, method: ctx.method, route: routeOf(ctx) });
     }
-    // Koa's types promise a route; unmatched requests have none.
-    const route = (ctx as { _matchedRoute?: string })._matchedRoute ?? 'none';
-    stop({ method: ctx.method, route: String(route), status: ctx.status });
+    stop({ method: ctx.method, route: routeOf(ctx), status: ctx.status });
   });
 
   const allowed = new Set(config.CORS_ORIGINS);
@@ -111,6 +120,10 @@ export function createApp(deps: AppDeps): Koa {
   return app;
 }
 
+/** The pattern of the route that a request was for. (Koa's types promise one; unmatched requests have none.) */
+const routeOf = (ctx: Koa.Context): string =>
+  String((ctx as { _matchedRoute?: string })._matchedRoute ?? 'none');
+
 const parseJson = bodyParser({
   enableTypes: ['json'],
   jsonLimit: BODY_LIMIT,
@@ -135,19 +148,14 @@ async function readBody(ctx: Koa.Context): Promise<unknown> {
     throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json.');
   await parseJson(ctx as Parameters<typeof parseJson>[0], () => Promise.resolve());
   const body: unknown = (ctx.request as { body?: unknown }).body ?? {};
-  refuseHostileJson(body);
   return body;
 }
 
 /** What one route does with a request: who is it, may they, is it well-formed, is it within the limits, and then the work. */
-function serve(route: Route, { config, authenticate, admission }: AppDeps): Koa.Middleware {
+function serve(route: Route, { authenticate, admission, security }: AppDeps): Koa.Middleware {
   return async (ctx) => {
     const caller = await authenticate(ctx, route.access);
-    const ip = clientIp(
-      ctx.req.socket.remoteAddress,
-      ctx.get('x-forwarded-for') || undefined,
-      config.TRUSTED_PROXIES,
-    );
+    const ip = ctx.state['ip'] as string;
     if (route.read) {
       const limits = await admission.admitRead({
         kind: 'read',
@@ -167,6 +175,17 @@ function serve(route: Route, { config, authenticate, admission }: AppDeps): Koa.
       setHeader: (name, value) => ctx.set(name, value),
     };
     const reply = await route.handle(input);
+    if (route.access === 'admin' && route.method !== 'get') {
+      const userId = caller?.profile.userId;
+      security.record('admin_action', {
+        ip,
+        userId,
+        method: ctx.method,
+        route: routeOf(ctx),
+        operation: route.operationId,
+        status: reply.status,
+      });
+    }
     ctx.status = reply.status;
     if (reply.headers) ctx.set({ ...reply.headers });
     if (reply.body === undefined) {

@@ -53,6 +53,14 @@ export interface ProblemOptions {
   /** further members of the body */
   readonly members?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
+  /** for the security log alone, never for the client */
+  readonly security?: {
+    /** instead of the event that the code stands for */
+    readonly event?: string;
+    /** whom it concerns, where the request itself does not tell */
+    readonly userId?: string;
+    readonly reason?: string;
+  };
 }
 
 /** An answer to a request that cannot be fulfilled, in the form of RFC 9457. The detail says what to do next. */

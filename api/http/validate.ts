@@ -4,15 +4,28 @@ import { Problem, type FieldError } from './problem.ts';
 const MAX_DEPTH = 20;
 const poisonous = new Set(['__proto__', 'constructor', 'prototype']);
 
-/** Refuses what no request needs: deep nesting, and keys that could reach an object's prototype. */
+/**
+ * Refuses what no request needs: deep nesting, keys that could reach an object's prototype, and text that Postgres
+ * cannot hold (NUL, halves of a surrogate pair).
+ */
 export function refuseHostileJson(value: unknown, depth = 1): void {
+  if (typeof value === 'string') return refuseHostileText(value);
   if (typeof value !== 'object' || value === null) return;
   if (depth > MAX_DEPTH)
     throw invalid([{ path: '', message: `must not be nested deeper than ${MAX_DEPTH} levels` }]);
   for (const key of Object.keys(value)) {
     if (poisonous.has(key)) throw invalid([{ path: key, message: 'is not an allowed name' }]);
+    refuseHostileText(key);
     refuseHostileJson((value as Record<string, unknown>)[key], depth + 1);
   }
+}
+
+/** Whether text holds what no store and no page can show. */
+export const isHostileText = (text: string): boolean => /\0|\p{Surrogate}/u.test(text);
+
+function refuseHostileText(text: string): void {
+  if (isHostileText(text))
+    throw invalid([{ path: '', message: 'text must be well-formed Unicode without NUL characters' }]);
 }
 
 const invalid = (errors: FieldError[]): Problem =>
@@ -32,6 +45,7 @@ export function validate(
   schema: Joi.ObjectSchema,
   value: unknown,
 ): unknown {
+  refuseHostileJson(value);
   const { value: checked, error } = schema.validate(value, {
     abortEarly: false,
     convert: part !== 'body',

@@ -22,6 +22,8 @@ interface TokenRow {
   used_at: Date | null;
   revoked_at: Date | null;
   expires_at: Date;
+  banned_at: Date | null;
+  erased_at: Date | null;
 }
 
 const hashOf = (token: string): Buffer => createHash('sha256').update(token).digest();
@@ -68,6 +70,7 @@ export class Sessions {
     const outcome = await this.#db.transaction(async (trx) => {
       const row = await trx<TokenRow>('refresh_tokens as t')
         .join('sessions as s', 's.id', 't.session_id')
+        .join('users as u', 'u.id', 's.user_id')
         .where('t.token_hash', hashOf(refreshToken))
         .forUpdate('t')
         .first<TokenRow | undefined>(
@@ -76,6 +79,8 @@ export class Sessions {
           't.used_at',
           's.revoked_at',
           't.expires_at',
+          'u.banned_at',
+          'u.erased_at',
         );
       if (!row || row.expires_at.getTime() <= Date.now()) return undefined;
       if (row.used_at || row.revoked_at) {
@@ -85,6 +90,8 @@ export class Sessions {
           .update({ revoked_at: new Date(), revoked_because: 'a refresh token was used twice' });
         return { ...row, reused: true };
       }
+      // A refused user's token stays good: it is needed again when the ban is lifted.
+      if (row.erased_at || row.banned_at) return { ...row, reused: false };
       await trx('refresh_tokens').where('token_hash', hashOf(refreshToken)).update({ used_at: new Date() });
       await trx('refresh_tokens').insert(this.#tokenRow(row.session_id, next));
       return { ...row, reused: false };
@@ -95,11 +102,13 @@ export class Sessions {
       throw new Problem(
         'REFRESH_TOKEN_REUSED',
         'The refresh token was used before, or its login has ended. Sign in again.',
+        { security: { userId: outcome.user_id } },
       );
     }
     const profile = await this.#directory.find(outcome.user_id);
-    if (!profile || profile.erased) throw new Problem('UNAUTHENTICATED', 'The user no longer exists.');
-    if (profile.banned) throw new Problem('USER_BANNED', 'The user is banned. Contact the game’s support.');
+    if (!profile || outcome.erased_at) throw new Problem('UNAUTHENTICATED', 'The user no longer exists.');
+    if (outcome.banned_at)
+      throw new Problem('USER_BANNED', 'The user is banned. Contact the game’s support.');
     return this.#grant(profile, outcome.session_id, next);
   }
 

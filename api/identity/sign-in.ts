@@ -3,6 +3,7 @@ import { usernameKey } from '../../common/users/names.ts';
 import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import type { AdmissionControl, Ask } from '../admission/admission.ts';
 import { Problem } from '../http/problem.ts';
+import { isHostileText } from '../http/validate.ts';
 import { passwordMatches } from '../../common/identity/passwords.ts';
 import type { Users } from './users.ts';
 
@@ -17,22 +18,26 @@ export function createSignIn(deps: {
   users: Users;
   directory: UserDirectory;
   admission: AdmissionControl;
-  onFailure: (ip: string, userId: string | undefined) => void;
 }): SignIn {
-  const { users, directory, admission, onFailure } = deps;
+  const { users, directory, admission } = deps;
   return async ({ username, password, ip }) => {
     // Counted as a failure before it is known to be one, so that many attempts at once are counted too.
     const ask: Ask = { kind: 'login', ip, loginName: countedName(username) };
     const admitted = await admission.admit(ask);
-    const known = await users.credentials(username);
+    const known = isHostileText(username) ? undefined : await users.credentials(username);
     const matches = await passwordMatches(password, known?.passwordHash);
     const profile = matches && known ? await directory.find(known.id) : undefined;
     if (!profile || profile.erased) {
-      onFailure(ip, known?.id);
-      throw new Problem('BAD_CREDENTIALS', 'The user name or the password is wrong.');
+      throw new Problem('BAD_CREDENTIALS', 'The user name or the password is wrong.', {
+        ...(known && { security: { userId: known.id } }),
+      });
     }
     if (admitted.admitted) await admission.forgetLogin(ask, admitted.at).catch(() => undefined);
-    if (profile.banned) throw new Problem('USER_BANNED', 'The user is banned. Contact the game’s support.');
+    if (profile.banned) {
+      throw new Problem('USER_BANNED', 'The user is banned. Contact the game’s support.', {
+        security: { userId: profile.userId },
+      });
+    }
     return profile;
   };
 }

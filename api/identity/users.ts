@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { newId } from '../../common/ids.ts';
 import type { Database } from '../../common/postgres.ts';
 import { normalizeUsername, usernameKey, usernameSchema } from '../../common/users/names.ts';
@@ -20,6 +20,8 @@ export interface Credentials {
 }
 
 const UNIQUE_VIOLATION = '23505';
+
+const inventedName = (): string => `player-${randomBytes(6).toString('hex')}`;
 
 /** The accounts of users, in Postgres. */
 export class Users {
@@ -56,10 +58,14 @@ export class Users {
 
   /** Makes the user of an outside identity service at first sight. Safe to call many times at once. */
   async provision(id: string, claimed: string | undefined): Promise<UserProfile> {
-    const fallback = `player-${createHash('sha256').update(id).digest('hex').slice(0, 12)}`;
-    const named = usernameSchema.validate(claimed ?? fallback);
-    const wanted = named.error ? fallback : normalizeUsername(claimed ?? fallback);
-    for (const username of [wanted, fallback]) {
+    const named = usernameSchema.validate(claimed);
+    // A name that could be foretold could be taken beforehand, and its user kept out.
+    const names = [
+      ...(claimed === undefined || named.error ? [] : [named.value]),
+      inventedName(),
+      inventedName(),
+    ];
+    for (const username of names) {
       await this.#db('users')
         .insert({ id, username, username_key: usernameKey(username) })
         .onConflict()
@@ -67,6 +73,29 @@ export class Users {
       const known = await this.#directory.find(id);
       if (known) return known;
     }
+    return this.#created(id);
+  }
+
+  /** Changes a profile. @throws USERNAME_TAKEN */
+  async update(
+    id: string,
+    change: { username?: string; avatarUrl?: string | null; allowSpectators?: boolean },
+  ): Promise<UserProfile> {
+    const { username } = change;
+    try {
+      await this.#db('users')
+        .where({ id })
+        .update({
+          ...(username !== undefined && { username, username_key: usernameKey(username) }),
+          ...(change.avatarUrl !== undefined && { avatar_url: change.avatarUrl }),
+          ...(change.allowSpectators !== undefined && { allow_spectators: change.allowSpectators }),
+          updated_at: new Date(),
+        });
+    } catch (error) {
+      if ((error as { code?: string }).code !== UNIQUE_VIOLATION) throw error;
+      throw new Problem('USERNAME_TAKEN', 'The user name is taken. Choose another.');
+    }
+    await this.#directory.changed(id);
     return this.#created(id);
   }
 

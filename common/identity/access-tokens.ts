@@ -1,11 +1,12 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import Joi from 'joi';
 import jwt from 'jsonwebtoken';
-import jwksRsa, { type JwksClient } from 'jwks-rsa';
 import type { Config } from '../config.ts';
 import { userIdPattern } from '../ids.ts';
 import type { Role } from '../users/user-directory.ts';
+import { KeySet, KeySetAway } from './key-set.ts';
 import { secretKeys, type SecretKey } from './secrets.ts';
+import { tokenHeader } from './token-header.ts';
 
 /** Who a verified access token speaks for. */
 export interface Identity {
@@ -17,6 +18,8 @@ export interface Identity {
   /** ms since the epoch */
   readonly expiresAt: number;
 }
+
+export { KeySetAway };
 
 /** An access token is missing, forged, not yet or no longer valid. */
 export class AccessTokenError extends Error {
@@ -53,27 +56,15 @@ export class AccessTokens {
   /** What a verifier must insist on, besides the signature. */
   readonly verifyOptions: { algorithms: jwt.Algorithm[]; issuer?: string; audience?: string };
   readonly #secrets: readonly SecretKey[];
-  readonly #jwks: JwksClient | undefined;
+  readonly #keySet: KeySet | undefined;
   readonly #settings: Settings;
 
   constructor(settings: Settings) {
     this.#settings = settings;
     this.#secrets = secretKeys(settings.JWT_SECRETS);
-    this.#jwks =
-      settings.JWT_JWKS_URL === undefined
-        ? undefined
-        : jwksRsa({
-            jwksUri: settings.JWT_JWKS_URL,
-            cache: true,
-            cacheMaxEntries: 20,
-            cacheMaxAge: 600_000,
-            // An unknown key id asks the service again, but a flood of made-up ids asks it no more than this.
-            rateLimit: true,
-            jwksRequestsPerMinute: 10,
-            timeout: 3000,
-          });
+    this.#keySet = settings.JWT_JWKS_URL === undefined ? undefined : new KeySet(settings.JWT_JWKS_URL);
     this.verifyOptions = {
-      algorithms: this.#jwks ? ['HS256', ...publicKeyAlgorithms] : ['HS256'],
+      algorithms: this.#keySet ? ['HS256', ...publicKeyAlgorithms] : ['HS256'],
       ...(settings.JWT_ISSUER !== undefined && { issuer: settings.JWT_ISSUER }),
       ...(settings.JWT_AUDIENCE !== undefined && { audience: settings.JWT_AUDIENCE }),
     };
@@ -98,14 +89,25 @@ export class AccessTokens {
     return { token, expiresIn };
   }
 
-  /** Keys that may have signed a token with this header: shared secrets for HS256, the JWKS for the rest. */
-  async keysFor(header: { alg?: string | undefined; kid?: string | undefined }): Promise<KeyObject[]> {
+  /**
+   * Keys that may have signed a token with this header: shared secrets for HS256, the JWKS for the rest.
+   *
+   * @throws {@link KeySetAway} when the identity service must be asked and does not answer
+   */
+  async keysFor(header: {
+    alg?: string | undefined;
+    kid?: string | undefined;
+    crit?: unknown;
+  }): Promise<KeyObject[]> {
+    // Whoever marks a header as critical wants it understood (RFC 7515, 4.1.11); we understand none.
+    if (header.crit !== undefined) return [];
     if (header.alg === 'HS256') {
       const named = this.#secrets.filter(({ id }) => id === header.kid);
       return (named.length > 0 ? named : this.#secrets).map(({ key }) => key);
     }
-    if (!this.#jwks || !publicKeyAlgorithms.includes(header.alg as jwt.Algorithm)) return [];
-    return [createPublicKey((await this.#jwks.getSigningKey(header.kid)).getPublicKey())];
+    if (!this.#keySet || !publicKeyAlgorithms.includes(header.alg as jwt.Algorithm)) return [];
+    const key = await this.#keySet.find(header.kid);
+    return key ? [key] : [];
   }
 
   /** The identity in a payload whose signature has been verified. @throws {@link AccessTokenError} */
@@ -124,11 +126,11 @@ export class AccessTokens {
     };
   }
 
-  /** Verifies a token. @throws {@link AccessTokenError} */
+  /** Verifies a token. @throws {@link AccessTokenError}, or {@link KeySetAway} when that cannot be done now */
   async verify(token: string): Promise<Identity> {
-    const header = token.length > MAX_LENGTH ? undefined : jwt.decode(token, { complete: true })?.header;
+    const header = token.length > MAX_LENGTH ? undefined : tokenHeader(token);
     if (!header) throw new AccessTokenError(false);
-    const keys = await this.keysFor(header).catch(() => []);
+    const keys = await this.keysFor(header);
     let expired = false;
     for (const key of keys) {
       try {

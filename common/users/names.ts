@@ -2,14 +2,17 @@ import Joi from 'joi';
 
 const MIN = 3;
 const MAX = 50;
-/** Letters, marks and digits of any script, `_ - .`, and single spaces inside. Nothing that turns or hides text. */
-const allowed = /^[\p{L}\p{M}\p{N}_.-]+(?: [\p{L}\p{M}\p{N}_.-]+)*$/u;
+/** Letters, marks and digits of any script, `_ - .`, and single spaces inside. */
+const allowed = /^[\p{L}\p{N}_.-][\p{L}\p{M}\p{N}_.-]*(?: [\p{L}\p{N}_.-][\p{L}\p{M}\p{N}_.-]*)*$/u;
+/** Letters and marks that nobody sees, and piles of marks that run over the lines above and below. */
+const deceptive = /\p{Default_Ignorable_Code_Point}|\p{M}{5}/u;
 
 /** The form in which a user name is kept and shown. */
 export const normalizeUsername = (name: string): string => name.normalize('NFKC');
 
-/** The form in which user names are compared. */
-export const usernameKey = (name: string): string => normalizeUsername(name).toLowerCase();
+/** The form in which user names are compared. By way of capitals, since ς and σ, or ß and ss, share theirs. */
+export const usernameKey = (name: string): string =>
+  normalizeUsername(name).toUpperCase().toLowerCase().normalize('NFKC');
 
 /** A user name from outside: 3 to 50 characters once normalized. */
 export const usernameSchema = Joi.string()
@@ -17,7 +20,8 @@ export const usernameSchema = Joi.string()
   .custom((value: string, helpers) => {
     const name = normalizeUsername(value);
     const length = [...name].length;
-    if (length < MIN || length > MAX || !allowed.test(name)) return helpers.error('username.form');
+    if (length < MIN || length > MAX || !allowed.test(name) || deceptive.test(name))
+      return helpers.error('username.form');
     return name;
   })
   .messages({

@@ -5,21 +5,24 @@
   limit-th entry is older than a minute. That is a true sliding window: never more than the limit in any 60 s.
 
   KEYS[1] the action's key   KEYS[2] the user's open actions   KEYS[3] the global bucket
-  KEYS[4 + 4i ...] per subject: admissions, refusals, block, block level
+  KEYS[4 + 4i ...] per subject: admissions, refusals, block, block level; several subjects may share the last three
   ARGV[1] mode: complete | start | other   ARGV[2] action id   ARGV[3] most open actions
   ARGV[4] the action's expiry, ms from now (start), or how long it may be under way, ms (complete)
-  ARGV[5] global rate, a second (0 = none)   ARGV[6] refusals a minute that block (0 = never)
-  ARGV[7 + i] per subject: limit a minute (0 = none)
+  ARGV[5] global rate, a second (0 = none)   ARGV[6] the time, ms since the epoch ('' = Redis's own clock)
+  ARGV[7 + 2i ...] per subject: limit a minute (0 = none), refusals a minute that block (0 = never)
   Returns {'ok', now ms, (remaining, reset ms) per subject}
     or {'known', value of the action's key} | {'limited', subject, retry ms} | {'blocked', subject, retry ms}
     | {'open', retry ms} | {'busy', retry ms}
 ]]
 local MINUTE = 60000
 local HOUR = 3600000
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local mode, block_after = ARGV[1], tonumber(ARGV[6])
-local subjects = #ARGV - 6
+local mode = ARGV[1]
+local subjects = (#ARGV - 6) / 2
+local now = tonumber(ARGV[6])
+if not now then
+  local clock = redis.call('TIME')
+  now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+end
 
 -- How long until one more fits, in ms; 0 when it fits now.
 local function wait_for(key, limit)
@@ -49,12 +52,12 @@ if mode == 'complete' then
 end
 
 for i = 0, subjects - 1 do
-  local left = redis.call('PTTL', KEYS[6 + 4 * i])
+  local left = (tonumber(redis.call('GET', KEYS[6 + 4 * i])) or now) - now
   if left > 0 then return {'blocked', i, left} end
 end
 
 for i = 0, subjects - 1 do
-  local limit = tonumber(ARGV[7 + i])
+  local limit, block_after = tonumber(ARGV[7 + 2 * i]), tonumber(ARGV[8 + 2 * i])
   local wait = limit > 0 and wait_for(KEYS[4 + 4 * i], limit) or 0
   if wait > 0 then
     if block_after > 0 then
@@ -64,7 +67,7 @@ for i = 0, subjects - 1 do
         local level = redis.call('INCR', KEYS[7 + 4 * i])
         local length = math.min(MINUTE * 2 ^ (level - 1), HOUR)
         redis.call('PEXPIRE', KEYS[7 + 4 * i], length + HOUR)
-        redis.call('SET', KEYS[6 + 4 * i], level, 'PX', length)
+        redis.call('SET', KEYS[6 + 4 * i], now + length, 'PX', length)
         redis.call('DEL', refusals)
         return {'blocked', i, length}
       end
@@ -84,7 +87,7 @@ end
 local rate = tonumber(ARGV[5])
 if rate > 0 then
   local bucket = redis.call('HMGET', KEYS[3], 'tokens', 'at')
-  local tokens = math.min(2 * rate, (tonumber(bucket[1]) or 2 * rate) + (now - (tonumber(bucket[2]) or now)) * rate / 1000)
+  local tokens = math.min(2 * rate, (tonumber(bucket[1]) or 2 * rate) + math.max(0, now - (tonumber(bucket[2]) or now)) * rate / 1000)
   if tokens < 1 then return {'busy', math.ceil((1 - tokens) * 1000 / rate)} end
   redis.call('HSET', KEYS[3], 'tokens', tostring(tokens - 1), 'at', now)
   redis.call('PEXPIRE', KEYS[3], 10000)
@@ -92,7 +95,7 @@ end
 
 local reply = {'ok', now}
 for i = 0, subjects - 1 do
-  local key, limit = KEYS[4 + 4 * i], tonumber(ARGV[7 + i])
+  local key, limit = KEYS[4 + 4 * i], tonumber(ARGV[7 + 2 * i])
   if limit > 0 then
     note(key, limit)
     local remaining = limit - count_recent(key, limit)
