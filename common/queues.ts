@@ -109,9 +109,9 @@ export interface MaintenanceJobs {
   /** Makes boards that are missing from Redis again. */
   rebuild: Record<string, never>;
   /** Compares every board in Redis with Postgres, and repairs what differs. */
-  reconcile: { readonly trigger: 'schedule' | 'cli' | 'admin' };
-  /** Enqueues accepted completions that Redis forgot. */
-  sweep: Record<string, never>;
+  reconcile: { readonly trigger: 'schedule' | 'cli' | 'admin' | 'restart' };
+  /** Enqueues accepted completions that Redis forgot; `all`, even those of the last seconds. */
+  sweep: { readonly all?: boolean };
   /** Ends what has expired: open actions, refresh tokens. */
   expire: Record<string, never>;
   /** Clears personal data that may not be kept any longer. */
@@ -195,6 +195,11 @@ export class Queues {
   async requestMaintenance<N extends MaintenanceName>(name: N, data: MaintenanceJobs[N]): Promise<string> {
     const job = await this.maintenance.add(name, data, { deduplication: { id: name } });
     return job.id ?? name;
+  }
+
+  /** Says of every partition that one of its jobs runs at a time, over all processes. */
+  async serialize(): Promise<void> {
+    await Promise.all(this.partitions.map((queue) => this.#serialize(queue)));
   }
 
   async close(): Promise<void> {

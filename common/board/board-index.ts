@@ -1,4 +1,5 @@
 import { channels } from '../events.ts';
+import { newId } from '../ids.ts';
 import { loadScript, scriptCaller, unwrap, type Redis } from '../redis.ts';
 import {
   boardId,
@@ -13,8 +14,10 @@ import {
 const lua = (name: string) => loadScript(new URL(`lua/${name}.lua`, import.meta.url), 2);
 const scripts = {
   apply: lua('apply'),
+  begin: lua('begin'),
   load: lua('load'),
   complete: lua('complete'),
+  renew: lua('renew'),
   page: lua('page'),
   standings: lua('standings'),
   after: lua('after'),
@@ -30,6 +33,11 @@ export interface ScoreChange {
   readonly reachedAt: number | null;
 }
 
+/** An entry as the ranked set holds it. */
+export interface IndexedEntry extends Entry {
+  readonly named: boolean;
+}
+
 /** What became of a board's changes: 1-based ranks before and after each, null for none. */
 export interface AppliedChanges {
   /** False while the board is being made again: ranks are not to be trusted then. */
@@ -43,6 +51,9 @@ export const rankedKey = (board: BoardRef): string => `${tag(board)}:ranked`;
 export const membersKey = (board: BoardRef): string => `${tag(board)}:members`;
 /** Who has entered the top of the board before: kept by the publisher. */
 export const milestonesKey = (board: BoardRef): string => `${tag(board)}:milestones`;
+
+/** Names the server run whose boards are known to be right. */
+const RECONCILED_RUN = 'laurel:reconciled-run';
 
 /** Closed periods stay in Redis for a while, for those who look at yesterday. */
 const KEEP_CLOSED_MS = 2 * 86_400_000;
@@ -117,27 +128,79 @@ export class BoardIndex implements BoardSource {
     });
   }
 
-  /** Copies rows of Postgres into a board that is being made again. */
-  async load(board: BoardRef, rows: readonly Entry[]): Promise<void> {
-    const args = rows.flatMap((row) => [row.userId, row.score, encodeTime(row.reachedAt)]);
-    await this.#scripts.call(scripts.load, rankedKey(board), membersKey(board), expiry(board), ...args);
+  /**
+   * Begins to make a board again.
+   *
+   * @returns the name of this attempt, for `load` and `markComplete`; undefined when the board is complete already
+   */
+  async begin(board: BoardRef): Promise<string | undefined> {
+    const attempt = newId();
+    const begun = await this.#scripts.call(
+      scripts.begin,
+      rankedKey(board),
+      membersKey(board),
+      attempt,
+      expiry(board),
+    );
+    return begun === 1 ? attempt : undefined;
   }
 
-  /** Declares boards complete. @returns how many were not before */
-  async markComplete(boards: readonly BoardRef[]): Promise<number> {
+  /** Copies rows of Postgres into a board that is being made again. @returns false when the attempt is over */
+  async load(board: BoardRef, attempt: string, rows: readonly Entry[]): Promise<boolean> {
+    const args = rows.flatMap((row) => [row.userId, row.score, encodeTime(row.reachedAt)]);
+    const loaded = await this.#scripts.call(
+      scripts.load,
+      rankedKey(board),
+      membersKey(board),
+      attempt,
+      expiry(board),
+      ...args,
+    );
+    return loaded === 1;
+  }
+
+  /** Declares a board complete that was made again. @returns false when the attempt is over */
+  async markComplete(board: BoardRef, attempt: string): Promise<boolean> {
+    const completed = await this.#scripts.call(
+      scripts.complete,
+      rankedKey(board),
+      membersKey(board),
+      attempt,
+      Date.now(),
+      expiry(board),
+      channels.boards,
+      eventFields(board),
+    );
+    return completed === 1;
+  }
+
+  /** Raises the versions of boards above any that was handed out before, and has watchers read them anew. */
+  async renew(boards: readonly BoardRef[]): Promise<void> {
     const now = Date.now();
-    const replies = await this.#scripts.pipeline(
+    await this.#scripts.pipeline(
       boards.map((board) => [
-        scripts.complete,
+        scripts.renew,
         rankedKey(board),
         membersKey(board),
         now,
-        expiry(board),
         channels.boards,
         eventFields(board),
       ]),
     );
-    return replies.filter((reply) => reply === 1).length;
+  }
+
+  /** The run of the Redis server that answers: another one after every restart and fail-over. */
+  async serverRun(): Promise<string> {
+    return /run_id:(\w+)/.exec(await this.#redis.info('server'))?.[1] ?? '';
+  }
+
+  /** The server run for which the boards were last held against Postgres; null when Redis does not know. */
+  async reconciledRun(): Promise<string | null> {
+    return this.#redis.get(RECONCILED_RUN);
+  }
+
+  async rememberReconciledRun(run: string): Promise<void> {
+    await this.#redis.set(RECONCILED_RUN, run);
   }
 
   /** Which of the boards are missing from Redis, wholly or in part. */
@@ -187,8 +250,11 @@ export class BoardIndex implements BoardSource {
     };
   }
 
-  /** All entries of a board in rank order, in chunks; one that moves meanwhile may be seen twice, or not at all. */
-  async *rows(board: BoardRef, size: number): AsyncGenerator<Entry[]> {
+  /**
+   * All entries of a board in rank order, in chunks; one that moves meanwhile may be seen twice, or not at all. `named`
+   * tells whether it is the one that the user's own record names; another is a stray.
+   */
+  async *rows(board: BoardRef, size: number): AsyncGenerator<IndexedEntry[]> {
     for (let offset = 0; ; offset += size) {
       const flat = await this.#redis.zrange(
         rankedKey(board),
@@ -197,7 +263,10 @@ export class BoardIndex implements BoardSource {
         'WITHSCORES',
       );
       const entries = entriesOf(flat).filter(({ userId }) => userId !== '');
-      if (entries.length > 0) yield entries;
+      if (entries.length > 0) {
+        const times = await this.#redis.hmget(membersKey(board), ...entries.map(({ userId }) => userId));
+        yield entries.map((entry, i) => ({ ...entry, named: times[i] === encodeTime(entry.reachedAt) }));
+      }
       if (flat.length < 2 * size) return;
     }
   }
@@ -234,6 +303,7 @@ export class BoardIndex implements BoardSource {
         userId,
         rank: rankOf(rest[3 * i]),
         score: 0 - Number(rest[3 * i + 1]),
+        reachedAt: Number.parseInt(rest[3 * i + 2] || '0', 16),
       })),
       neighbors: { offset: Number(around[0] ?? 0), entries: entriesOf(around.slice(1)) },
     };

@@ -16,29 +16,29 @@ export function expectedBoards(catalog: Catalog): BoardRef[] {
   return [...new Map(boards.map((board) => [boardId(board), board])).values()];
 }
 
+export interface KeeperDeps {
+  readonly catalog: Catalog;
+  readonly index: BoardIndex;
+  readonly queues: Queues;
+  readonly log: Logger;
+  /** what else must be put back when Redis has lost its data */
+  readonly onLoss: () => Promise<void>;
+}
+
 /**
- * Watches, a few times a second, that Redis holds every board, and has those that it lost made again. This is how Laurel
- * notices an emptied Redis without being told.
+ * Watches, a few times a second, that Redis holds every board, and has those that it lost made again; and that it is the
+ * server whose boards were last found right. One that was restarted, or took the place of another, may lack the last
+ * writes: versions are raised at once, and everything is held against Postgres. This is how Laurel notices a loss without
+ * being told.
  */
 export class IndexKeeper {
-  readonly #deps: {
-    catalog: Catalog;
-    index: BoardIndex;
-    queues: Queues;
-    log: Logger;
-    onLoss: () => Promise<void>;
-  };
+  readonly #deps: KeeperDeps;
   #timer: NodeJS.Timeout | undefined;
   #look: Promise<void> = Promise.resolve();
+  /** the server run for which versions have been raised */
+  #renewed: string | undefined;
 
-  /** @param deps.onLoss what else must be put back when Redis has lost its data */
-  constructor(deps: {
-    catalog: Catalog;
-    index: BoardIndex;
-    queues: Queues;
-    log: Logger;
-    onLoss: () => Promise<void>;
-  }) {
+  constructor(deps: KeeperDeps) {
     this.#deps = deps;
   }
 
@@ -54,14 +54,40 @@ export class IndexKeeper {
   }
 
   async #lookOnce(): Promise<void> {
-    const { catalog, index, queues, log, onLoss } = this.#deps;
+    const { catalog, index, queues, log } = this.#deps;
     try {
       const boards = expectedBoards(catalog);
-      if (boards.length === 0 || (await index.incomplete(boards)).length === 0) return;
-      await onLoss();
+      if (boards.length === 0) return;
+      await this.#lookForRestart(boards);
+      if ((await index.incomplete(boards)).length === 0) return;
+      await this.#restore();
       await queues.requestMaintenance('rebuild', {});
     } catch (error) {
       if (!isRedisAway(error)) log.error({ err: error }, 'looking after the boards failed');
     }
+  }
+
+  async #lookForRestart(boards: readonly BoardRef[]): Promise<void> {
+    const { index, queues, log } = this.#deps;
+    const [run, reconciled] = await Promise.all([index.serverRun(), index.reconciledRun()]);
+    if (run === reconciled) return;
+    if (run !== this.#renewed) {
+      log.warn(
+        { run },
+        'Redis is another server than before, or was restarted; holding its boards against Postgres',
+      );
+      await index.renew(boards);
+      await this.#restore();
+      this.#renewed = run;
+    }
+    await queues.requestMaintenance('reconcile', { trigger: 'restart' });
+  }
+
+  /** Puts back what is kept in Redis only: how queues are to run, what repeats, and completions that were accepted. */
+  async #restore(): Promise<void> {
+    const { queues, onLoss } = this.#deps;
+    await queues.serialize();
+    await onLoss();
+    await queues.requestMaintenance('sweep', { all: true });
   }
 }

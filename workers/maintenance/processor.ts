@@ -51,8 +51,10 @@ export async function upsertSchedules(queue: Queue, reconcileEverySeconds: numbe
 }
 
 const reconcileData = Joi.object<MaintenanceJobs['reconcile']>({
-  trigger: Joi.valid('schedule', 'cli', 'admin').required(),
+  trigger: Joi.valid('schedule', 'cli', 'admin', 'restart').required(),
 });
+
+const sweepData = Joi.object<MaintenanceJobs['sweep']>({ all: Joi.boolean() });
 
 /** Does what the maintenance queue asks for, by the job's name. */
 export function createMaintenanceProcessor(deps: MaintenanceDeps) {
@@ -65,10 +67,13 @@ export function createMaintenanceProcessor(deps: MaintenanceDeps) {
     rebuild: async () => ({ copied: await rebuildMissing() }),
     reconcile: async (job) => {
       const { trigger } = check(job.data, reconcileData);
+      const run = await index.serverRun();
       await rebuildMissing();
-      return reconcile(expectedBoards(catalog), trigger, deps);
+      const found = await reconcile(expectedBoards(catalog), trigger, deps);
+      await index.rememberReconciledRun(run);
+      return found;
     },
-    sweep: async () => ({ lookedAfter: await sweepQueued(db, queues) }),
+    sweep: async (job) => ({ lookedAfter: await sweepQueued(db, queues, check(job.data, sweepData).all) }),
     expire: () => expire(db),
     forget: async () => ({ cleared: await forget(db, deps.privacyDays) }),
     close: async () => ({ archived: await closePeriods({ db, queues, log, most: deps.archivedPlaces }) }),

@@ -1,11 +1,11 @@
-import type { BoardIndex } from '../../common/board/board-index.ts';
+import type { BoardIndex, IndexedEntry } from '../../common/board/board-index.ts';
 import type { BoardTable } from '../../common/board/board-table.ts';
 import { boardId, type BoardRef, type Entry } from '../../common/board/board.ts';
 import { newId } from '../../common/ids.ts';
 import type { Logger } from '../../common/logger.ts';
 import { delay } from '../../common/patience.ts';
 import type { Database } from '../../common/postgres.ts';
-import type { Queues } from '../../common/queues.ts';
+import type { MaintenanceJobs, Queues } from '../../common/queues.ts';
 
 /** What a reconciliation found. */
 export interface Reconciliation {
@@ -38,7 +38,7 @@ export interface ReconcileDeps {
  */
 export async function reconcile(
   boards: readonly BoardRef[],
-  trigger: 'schedule' | 'cli' | 'admin',
+  trigger: MaintenanceJobs['reconcile']['trigger'],
   deps: ReconcileDeps,
 ): Promise<Reconciliation> {
   const { db, queues, index, log } = deps;
@@ -81,6 +81,9 @@ export async function reconcile(
 const sameEntry = (a: Entry, b: Entry): boolean =>
   a.userId === b.userId && a.score === b.score && a.reachedAt === b.reachedAt;
 
+const sameOrNone = (a: Entry | undefined, b: Entry | undefined): boolean =>
+  a && b ? sameEntry(a, b) : a === b;
+
 /** Negative when a stands before b in the total order. */
 function order(a: Entry, b: Entry): number {
   return (
@@ -93,14 +96,18 @@ async function compareBoard(
   board: BoardRef,
   deps: ReconcileDeps,
 ): Promise<{ compared: number; drifted: string[]; extras: Entry[] }> {
-  const truth = new Cursor(deps.table.rows(board, CHUNK_ROWS));
-  const copy = new Cursor(deps.index.rows(board, CHUNK_ROWS));
+  const truth = new Cursor<Entry>(deps.table.rows(board, CHUNK_ROWS));
+  const copy = new Cursor<IndexedEntry>(deps.index.rows(board, CHUNK_ROWS));
   const suspects = new Set<string>();
   const extras: Entry[] = [];
   let compared = 0;
   let [row, entry] = [await truth.next(), await copy.next()];
   while (row ?? entry) {
-    if (row && entry && sameEntry(row, entry)) {
+    if (entry && !entry.named) {
+      suspects.add(entry.userId);
+      extras.push(entry);
+      entry = await copy.next();
+    } else if (row && entry && sameEntry(row, entry)) {
       [row, entry] = [truth.buffered() ?? (await truth.next()), copy.buffered() ?? (await copy.next())];
       compared += 1;
     } else if (row && (!entry || order(row, entry) < 0)) {
@@ -113,7 +120,10 @@ async function compareBoard(
       entry = await copy.next();
     }
   }
-  return { compared, drifted: await settle(board, [...suspects], deps), extras };
+  const drifted = await settle(board, [...suspects], deps);
+  // A board that was lost meanwhile is made again as a whole: its users need no repair one by one.
+  if ((await deps.index.incomplete([board])).length > 0) return { compared, drifted: [], extras: [] };
+  return { compared, drifted, extras };
 }
 
 /**
@@ -135,50 +145,57 @@ async function removeStrays(board: BoardRef, extras: readonly Entry[], index: Bo
   return removed;
 }
 
-/** Those of the suspects that differ even after changes under way have had the time to arrive. */
+/**
+ * Those of the suspects whose entry is wrong and stays as it is. One that changes is being played on: what it differs by is
+ * under way.
+ */
 async function settle(board: BoardRef, suspects: string[], deps: ReconcileDeps): Promise<string[]> {
-  let left = suspects;
-  for (let attempt = 0; attempt < SETTLE_TRIES && left.length > 0; attempt += 1) {
+  let left = new Map<string, Entry | undefined>();
+  for (let attempt = 0; attempt < SETTLE_TRIES; attempt += 1) {
+    const users = attempt === 0 ? suspects : [...left.keys()];
+    if (users.length === 0) break;
     if (attempt > 0) await delay(SETTLE_MS, deps.signal);
-    const differing: string[] = [];
-    for (let i = 0; i < left.length; i += RECHECK_USERS) {
-      const users = left.slice(i, i + RECHECK_USERS);
+    const before = left;
+    left = new Map();
+    for (let i = 0; i < users.length; i += RECHECK_USERS) {
+      const some = users.slice(i, i + RECHECK_USERS);
       const [truth, copy] = await Promise.all([
-        deps.table.entriesOf(board, users),
-        deps.index.entriesOf(board, users),
+        deps.table.entriesOf(board, some),
+        deps.index.entriesOf(board, some),
       ]);
-      for (const userId of users) {
+      const isLast = attempt === SETTLE_TRIES - 1;
+      for (const userId of some) {
         const [a, b] = [truth.get(userId), copy.get(userId)];
-        if ((a ?? b) && !(a && b && sameEntry(a, b))) differing.push(userId);
+        if (sameOrNone(a, b)) continue;
+        if (!isLast || sameOrNone(b, before.get(userId))) left.set(userId, b);
       }
     }
-    left = differing;
   }
-  return left;
+  return [...left.keys()];
 }
 
 /** Reads an async sequence of chunks one item at a time. */
-class Cursor {
-  readonly #chunks: AsyncIterator<Entry[]>;
-  #chunk: Entry[] = [];
+class Cursor<T> {
+  readonly #chunks: AsyncIterator<T[]>;
+  #chunk: T[] = [];
   #place = 0;
 
-  constructor(chunks: AsyncIterable<Entry[]>) {
+  constructor(chunks: AsyncIterable<T[]>) {
     this.#chunks = chunks[Symbol.asyncIterator]();
   }
 
   /** The next item if it is in memory: saves a million promises. */
-  buffered(): Entry | undefined {
+  buffered(): T | undefined {
     const entry = this.#chunk[this.#place];
     if (entry) this.#place += 1;
     return entry;
   }
 
-  async next(): Promise<Entry | undefined> {
+  async next(): Promise<T | undefined> {
     for (;;) {
       const entry = this.buffered();
       if (entry) return entry;
-      const { value, done } = (await this.#chunks.next()) as IteratorResult<Entry[], undefined>;
+      const { value, done } = (await this.#chunks.next()) as IteratorResult<T[], undefined>;
       if (done) return undefined;
       this.#chunk = value;
       this.#place = 0;

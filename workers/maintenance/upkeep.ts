@@ -10,11 +10,12 @@ const SWEEP_MOST = 5000;
  * Enqueues completions that were accepted (202) and that Redis may have forgotten, oldest first. Those that it still
  * holds stay where they are: the action id is the job id.
  *
+ * @param all those of the last seconds too, which a healthy Redis is about to apply
  * @returns how many were looked after
  */
-export async function sweepQueued(db: Database, queues: Queues): Promise<number> {
+export async function sweepQueued(db: Database, queues: Queues, all = false): Promise<number> {
   const rows = await db<{ payload: unknown; enqueued_at: Date; accepted_at: Date }>('queued_completions')
-    .where('enqueued_at', '<', new Date(Date.now() - SWEEP_AFTER_MS))
+    .where('enqueued_at', '<', db.raw('now() - make_interval(secs => ?)', [all ? 0 : SWEEP_AFTER_MS / 1000]))
     .orderBy('accepted_at')
     .limit(SWEEP_MOST)
     .select('payload');

@@ -1,19 +1,20 @@
 --[[
-  Declares a board complete, after all its rows were loaded, and announces it to its watchers.
-  A lost version starts again at the clock, in milliseconds: higher than any that was counted up from an earlier clock.
+  Declares a board complete, after all its rows were loaded, and announces it to its watchers. Its version starts at the
+  clock, in milliseconds: higher than any that was counted up from an earlier clock.
 
   KEYS[1] ranked set   KEYS[2] members hash
-  ARGV[1] now, ms   ARGV[2] when the keys expire, ms (0 = never)   ARGV[3] channel   ARGV[4] board as JSON fields
-  Returns 1 when the board was not complete before, else 0
+  ARGV[1] the attempt that `begin` named   ARGV[2] now, ms   ARGV[3] when the keys expire, ms (0 = never)
+  ARGV[4] channel   ARGV[5] board as JSON fields
+  Returns 1, or 0 when this attempt is over
 ]]
 local ranked, members = KEYS[1], KEYS[2]
-if redis.call('ZSCORE', ranked, '~') and redis.call('HEXISTS', members, '~v') == 1 then return 0 end
+if redis.call('HGET', members, '~b') ~= ARGV[1] then return 0 end
+redis.call('HDEL', members, '~b')
 redis.call('ZADD', ranked, 'inf', '~')
-redis.call('HSETNX', members, '~v', ARGV[1])
-redis.call('HSET', members, '~u', ARGV[1])
-if ARGV[2] ~= '0' then
-  redis.call('PEXPIREAT', ranked, ARGV[2])
-  redis.call('PEXPIREAT', members, ARGV[2])
+redis.call('HSET', members, '~v', ARGV[2], '~u', ARGV[2])
+if ARGV[3] ~= '0' then
+  redis.call('PEXPIREAT', ranked, ARGV[3])
+  redis.call('PEXPIREAT', members, ARGV[3])
 end
-redis.call('PUBLISH', ARGV[3], string.format('{%s,"version":%s,"at":%s,"reset":true}', ARGV[4], redis.call('HGET', members, '~v'), ARGV[1]))
+redis.call('PUBLISH', ARGV[4], string.format('{%s,"version":%s,"at":%s,"reset":true}', ARGV[5], ARGV[2], ARGV[2]))
 return 1
