@@ -2,7 +2,7 @@ import { parseResult } from '../../common/actions.ts';
 import type { CompletionReply, CompletionResult, EventListener, Refusal } from '../../common/events.ts';
 import { newId } from '../../common/ids.ts';
 import type { Logger } from '../../common/logger.ts';
-import type { CompletionJob, Queues } from '../../common/queues.ts';
+import type { CompletionJob, CorrectionJob, Queues } from '../../common/queues.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
 import { Problem, unavailable } from '../http/problem.ts';
 import type { Actions } from './actions.ts';
@@ -80,6 +80,23 @@ export class Completions {
     }
     const answer = await reply.promise;
     return answer ? read(answer) : this.#queued(job);
+  }
+
+  /** Has a correction applied, and waits for it as for a completion. */
+  async correct(
+    correction: Omit<CorrectionJob, 'kind' | 'replyTo'>,
+    waitMs: number,
+  ): Promise<{ readonly result: CompletionResult } | { readonly queued: true }> {
+    const reply = this.#reply(correction.transactionId, waitMs);
+    try {
+      await this.#deps.queues.enqueueCorrection({ ...correction, kind: 'correction', replyTo: this.#instanceId });
+    } catch (error) {
+      reply.cancel();
+      throw error;
+    }
+    const answer = await reply.promise;
+    if (!answer) return { queued: true };
+    return 'result' in answer ? { result: answer.result } : read(answer);
   }
 
   /** The wait is over without a reply: the acceptance is made durable, so that no fault can lose it. */

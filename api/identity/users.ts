@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { newId } from '../../common/ids.ts';
 import type { Database } from '../../common/postgres.ts';
-import { normalizeUsername, usernameKey, usernameSchema } from '../../common/users/names.ts';
+import { usernameKey, usernameSchema } from '../../common/users/names.ts';
 import type { Role, UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import { Problem } from '../http/problem.ts';
 import { hashPassword } from '../../common/identity/passwords.ts';

@@ -8,6 +8,8 @@ import {
   type BoardSource,
   type Entry,
 } from '../../common/board/board.ts';
+import type { ArchiveTable } from '../../common/board/archive-table.ts';
+import { userIdPattern } from '../../common/ids.ts';
 import type { EventListener } from '../../common/events.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
 import { iso } from '../http/schemas.ts';
@@ -18,19 +20,46 @@ export interface RenderedPage {
   readonly etag: string;
 }
 
+/** Where a page begins: at a place, or behind an entry that was seen. */
+export type PageStart = { readonly offset: number } | { readonly after: Entry };
+
+/** How long a past period is taken for frozen, or not yet, without asking again, milliseconds. */
+const SOURCE_MS = 2000;
+const STANDINGS_A_READ = 100;
+
+/** Names an entry, so that the page behind it can be asked for. */
+const encodeCursor = ({ score, reachedAt, userId }: Entry): string =>
+  Buffer.from(JSON.stringify([score, reachedAt, userId])).toString('base64url');
+
+/** @returns the entry that a cursor names; undefined for anything else */
+export function decodeCursor(cursor: string): Entry | undefined {
+  try {
+    const [score, reachedAt, userId] = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[];
+    const wholes = [score, reachedAt].every((n) => Number.isSafeInteger(n) && (n as number) >= 0);
+    if (!wholes || typeof userId !== 'string' || !userIdPattern.test(userId)) return undefined;
+    return { score: score as number, reachedAt: reachedAt as number, userId };
+  } catch {
+    return undefined;
+  }
+}
+
 /** A page is at most this old, milliseconds: well inside the second in which every instance must show a change. */
 const FRESH_MS = 250;
 const PAGES = 5000;
 
 /** Boards as clients see them. Pages are kept in memory, and dropped as soon as the event stream tells of a change. */
 export class Boards {
-  readonly #source: BoardSource;
+  readonly #live: BoardSource;
+  readonly #archives: ArchiveTable;
   readonly #directory: UserDirectory;
+  readonly #sources = new LRUCache<string, Promise<BoardSource>>({ max: 1000, ttl: SOURCE_MS });
   readonly #pages = new LRUCache<string, Promise<RenderedPage>>({ max: PAGES, ttl: FRESH_MS });
   readonly #versions = new LRUCache<string, number>({ max: PAGES });
 
-  constructor(source: BoardSource, directory: UserDirectory) {
-    this.#source = source;
+  /** @param live what reads boards of periods that are open @param archives what reads frozen ones */
+  constructor(live: BoardSource, archives: ArchiveTable, directory: UserDirectory) {
+    this.#live = live;
+    this.#archives = archives;
     this.#directory = directory;
   }
 
@@ -42,12 +71,25 @@ export class Boards {
     });
   }
 
+  /** Past periods are read from their archive once their standings are frozen. */
+  #source(board: BoardRef): Promise<BoardSource> {
+    if (board.endsAt === null || board.endsAt > Date.now()) return Promise.resolve(this.#live);
+    const id = boardId(board);
+    const known = this.#sources.get(id);
+    if (known) return known;
+    const source = this.#archives.of(board).then((archive) => archive ?? this.#live);
+    this.#sources.set(id, source);
+    source.catch(() => this.#sources.delete(id));
+    return source;
+  }
+
   /** A page, from memory when it is fresh. Many who ask at once cause one read. */
-  page(board: BoardRef, offset: number, limit: number): Promise<RenderedPage> {
-    const key = `${this.#versions.get(boardId(board)) ?? 0}:${boardId(board)}:${offset}:${limit}`;
+  page(board: BoardRef, from: PageStart, limit: number): Promise<RenderedPage> {
+    const start = 'after' in from ? encodeCursor(from.after) : from.offset;
+    const key = `${this.#versions.get(boardId(board)) ?? 0}:${boardId(board)}:${start}:${limit}`;
     const kept = this.#pages.get(key);
     if (kept) return kept;
-    const page = this.#render(board, offset, limit);
+    const page = this.#render(board, from, limit);
     this.#pages.set(key, page);
     page.catch(() => this.#pages.delete(key));
     return page;
@@ -55,7 +97,7 @@ export class Boards {
 
   /** Where one user stands, with the figures that follow from it. */
   async standing(board: BoardRef, userId: string, neighbors: number) {
-    const answer = await this.#source.standings(board, [userId], neighbors);
+    const answer = await (await this.#source(board)).standings(board, [userId], neighbors);
     const { rank, score } = answer.standings[0] ?? { rank: null, score: 0 };
     const { offset, entries } = answer.neighbors;
     return {
@@ -72,7 +114,7 @@ export class Boards {
   /** Where up to 100 users stand; those that do not exist are left out. */
   async ranks(board: BoardRef, userIds: readonly string[]) {
     const [answer, profiles] = await Promise.all([
-      this.#source.standings(board, userIds, 0),
+      this.#source(board).then((source) => source.standings(board, userIds, 0)),
       this.#directory.findMany(userIds),
     ]);
     return answer.standings.flatMap(({ userId, rank, score }) => {
@@ -81,22 +123,43 @@ export class Boards {
     });
   }
 
-  async #render(board: BoardRef, offset: number, limit: number): Promise<RenderedPage> {
-    const page = await this.#source.page(board, offset, limit);
+  /** The board as a few users make it: their ranks on the whole board, and their places among each other. */
+  async among(board: BoardRef, userIds: readonly string[], offset: number, limit: number) {
+    const source = await this.#source(board);
+    const figures = await source.page(board, 0, 0);
+    const ranked: { userId: string; rank: number; score: number; reachedAt: number }[] = [];
+    for (let i = 0; i < userIds.length; i += STANDINGS_A_READ) {
+      const { standings } = await source.standings(board, userIds.slice(i, i + STANDINGS_A_READ), 0);
+      for (const { userId, rank, score, reachedAt } of standings) {
+        if (rank !== null) ranked.push({ userId, rank, score, reachedAt });
+      }
+    }
+    ranked.sort((a, b) => a.rank - b.rank);
+    const shown = ranked.slice(offset, offset + limit);
+    const entries = (await this.#present(0, shown)).map((entry, i) => ({
+      ...entry,
+      rank: shown[i]?.rank ?? entry.rank,
+      position: offset + i + 1,
+    }));
+    return { ...presentFigures(board, figures), total: ranked.length, entries };
+  }
+
+  async #render(board: BoardRef, from: PageStart, limit: number): Promise<RenderedPage> {
+    const source = await this.#source(board);
+    const page =
+      'after' in from
+        ? await source.after(board, from.after, limit)
+        : await source.page(board, from.offset, limit);
     const body = JSON.stringify(await this.#presentPage(board, page));
     return { body, etag: `"${createHash('sha1').update(body).digest('base64url')}"` };
   }
 
   async #presentPage(board: BoardRef, page: BoardPage) {
+    const last = page.entries.at(-1);
     return {
-      leaderboard: board.leaderboard,
-      period: board.period,
-      periodStart: board.endsAt === null ? null : iso(board.startsAt),
-      periodEnd: board.endsAt === null ? null : iso(board.endsAt),
-      version: page.version,
-      total: page.total,
-      updatedAt: page.updatedAt === 0 ? null : iso(page.updatedAt),
+      ...presentFigures(board, page),
       entries: await this.#present(page.offset, page.entries),
+      nextCursor: last && page.offset + page.entries.length < page.total ? encodeCursor(last) : null,
     };
   }
 
@@ -118,3 +181,13 @@ export class Boards {
     });
   }
 }
+
+const presentFigures = (board: BoardRef, { version, total, updatedAt }: BoardPage) => ({
+  leaderboard: board.leaderboard,
+  period: board.period,
+  periodStart: board.endsAt === null ? null : iso(board.startsAt),
+  periodEnd: board.endsAt === null ? null : iso(board.endsAt),
+  version,
+  total,
+  updatedAt: updatedAt === 0 ? null : iso(updatedAt),
+});

@@ -5,9 +5,10 @@ import { userIdPattern } from '../../common/ids.ts';
 import type { Period } from '../../common/periods.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
 import { Problem } from '../http/problem.ts';
-import { route, type Caller, type Route } from '../http/route.ts';
+import { route, signedIn, type Caller, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
-import type { Boards } from './boards.ts';
+import { decodeCursor, type Boards } from './boards.ts';
+import type { Friends } from '../users/friends.ts';
 
 const keyParams = Joi.object({ key: schemas.boardKey.required() });
 const integer = (min: number, max: number, fallback: number) =>
@@ -24,7 +25,28 @@ const boardSchema = Joi.object({
   total: count.required(),
   updatedAt: nullableInstant,
   entries: Joi.array().items(schemas.entry).required(),
+  nextCursor: schemas
+    .nullable(Joi.string())
+    .description('asks for the page behind the last entry')
+    .required(),
 }).id('Leaderboard');
+
+const friendsSchema = Joi.object({
+  leaderboard: schemas.boardKey.required(),
+  period: schemas.period.required(),
+  periodStart: nullableInstant,
+  periodEnd: nullableInstant,
+  version: count.required(),
+  total: count.description('how many of the friends, oneself included, are on the board').required(),
+  updatedAt: nullableInstant,
+  entries: Joi.array()
+    .items(
+      schemas.entry
+        .keys({ position: Joi.number().integer().min(1).description('the place among friends').required() })
+        .id('FriendsEntry'),
+    )
+    .required(),
+}).id('FriendsLeaderboard');
 
 const readProblems = [
   'INVALID_REQUEST',
@@ -39,10 +61,17 @@ export interface LeaderboardDeps {
   readonly boards: Boards;
   readonly catalog: Catalog;
   readonly directory: UserDirectory;
+  readonly friends: Friends;
   readonly publicReads: boolean;
 }
 
-export function leaderboardRoutes({ boards, catalog, directory, publicReads }: LeaderboardDeps): Route[] {
+export function leaderboardRoutes({
+  boards,
+  catalog,
+  directory,
+  friends,
+  publicReads,
+}: LeaderboardDeps): Route[] {
   /** @throws LEADERBOARD_NOT_FOUND, also for a period that the board does not have and for one that the caller may not see */
   function find(key: string, period: Period, caller: Caller | undefined, at = Date.now()): BoardRef {
     const known = catalog.leaderboard(key);
@@ -121,7 +150,10 @@ export function leaderboardRoutes({ boards, catalog, directory, publicReads }: L
         });
       },
     }),
-    route<{ key: string }, { period: Period; date?: string; limit: number; offset: number }>({
+    route<
+      { key: string },
+      { period: Period; date?: string; limit: number; offset?: number; cursor?: string }
+    >({
       method: 'get',
       path: '/leaderboards/:key',
       operationId: 'getLeaderboard',
@@ -142,22 +174,31 @@ export function leaderboardRoutes({ boards, catalog, directory, publicReads }: L
           )
           .description('a day of the period, YYYY-MM-DD; not with the period all'),
         limit: integer(1, 100, 10),
-        offset: integer(0, 1_000_000_000, 0),
-      }),
+        offset: Joi.number().integer().min(0).max(1_000_000_000).description('0 when not given'),
+        cursor: Joi.string()
+          .max(300)
+          .description('`nextCursor` of the page before: neither skips nor repeats while scores change'),
+      }).oxor('offset', 'cursor'),
       responses: {
         200: { description: 'The page, with an ETag', schema: boardSchema },
         304: { description: 'Not changed since the ETag in If-None-Match' },
       },
       problems: readProblems,
       async handle({ params, query, caller, header }) {
-        const { period, date, limit, offset } = query;
+        const { period, date, limit, offset = 0, cursor } = query;
         if (date !== undefined && period === 'all') {
           throw new Problem('INVALID_REQUEST', 'date goes with a daily, weekly or monthly period.', {
             errors: [{ path: 'date', message: 'goes with a daily, weekly or monthly period' }],
           });
         }
         const board = find(params.key, period, caller, date === undefined ? Date.now() : Date.parse(date));
-        const { body, etag } = await boards.page(board, offset, limit);
+        const after = cursor === undefined ? undefined : decodeCursor(cursor);
+        if (cursor !== undefined && !after) {
+          throw new Problem('INVALID_REQUEST', 'cursor is not one that a page returned.', {
+            errors: [{ path: 'cursor', message: 'is not one that a page returned' }],
+          });
+        }
+        const { body, etag } = await boards.page(board, after ? { after } : { offset }, limit);
         const headers = {
           ETag: etag,
           'Cache-Control': `${shared}, max-age=1, stale-while-revalidate=5`,
@@ -210,6 +251,32 @@ export function leaderboardRoutes({ boards, catalog, directory, publicReads }: L
           body: { userId: profile.userId, username: profile.username, ...standing },
           headers: { 'Cache-Control': 'no-store' },
         };
+      },
+    }),
+    route<{ key: string }, { period: Period; limit: number; offset: number }>({
+      method: 'get',
+      path: '/leaderboards/:key/friends',
+      operationId: 'getFriendsLeaderboard',
+      tag: 'Leaderboards',
+      summary: 'A leaderboard of one’s friends and oneself',
+      description: '`rank` is the rank on the whole board, `position` the place among friends.',
+      access: 'player',
+      read: true,
+      params: keyParams,
+      query: Joi.object({
+        period: schemas.period,
+        limit: integer(1, 100, 10),
+        offset: integer(0, 1_000_000_000, 0),
+      }),
+      responses: { 200: { description: 'The page', schema: friendsSchema } },
+      problems: readProblems,
+      async handle(input) {
+        const { params, query, caller } = input;
+        const board = find(params.key, query.period, caller);
+        const { userId } = signedIn(input).profile;
+        const circle = [userId, ...(await friends.idsOf(userId))];
+        const body = await boards.among(board, circle, query.offset, query.limit);
+        return { status: 200, body, headers: { 'Cache-Control': 'no-store' } };
       },
     }),
     route<{ key: string }, { period: Period }, { userIds: string[] }>({

@@ -1,12 +1,70 @@
 import Joi from 'joi';
-import type { UserDirectory } from '../../common/users/user-directory.ts';
+import { achievementTitle } from '../../common/achievements.ts';
+import { GLOBAL_BOARD } from '../../common/board/board.ts';
+import type { Catalog } from '../../common/catalog.ts';
+import { userIdPattern } from '../../common/ids.ts';
+import type { Database } from '../../common/postgres.ts';
+import type { Queues } from '../../common/queues.ts';
+import { avatarUrlSchema, usernameSchema } from '../../common/users/names.ts';
+import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
+import type { AdmissionControl } from '../admission/admission.ts';
 import { Problem } from '../http/problem.ts';
-import { route, signedIn, type Route } from '../http/route.ts';
+import { route, signedIn, type Caller, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
 import type { Users } from '../identity/users.ts';
+import type { Friends } from './friends.ts';
+import { readHistory } from './history.ts';
+import { erasePersonalData, exportPersonalData } from './personal-data.ts';
 import { presentUser } from './present.ts';
 
-export function userRoutes({ directory, users }: { directory: UserDirectory; users: Users }): Route[] {
+export interface UserDeps {
+  readonly db: Database;
+  readonly directory: UserDirectory;
+  readonly users: Users;
+  readonly friends: Friends;
+  readonly catalog: Catalog;
+  readonly queues: Queues;
+  readonly admission: AdmissionControl;
+}
+
+const noStore = { 'Cache-Control': 'no-store' };
+const userParams = Joi.object({ userId: Joi.string().pattern(userIdPattern).required() });
+const own = schemas.user
+  .keys({ email: schemas.nullable(Joi.string()).required(), allowSpectators: Joi.boolean().required() })
+  .id('Me');
+const readProblems = [
+  'INVALID_REQUEST',
+  'UNAUTHENTICATED',
+  'TOKEN_EXPIRED',
+  'USER_NOT_FOUND',
+  'RATE_LIMITED',
+  'UNAVAILABLE',
+] as const;
+const writeProblems = ['INVALID_REQUEST', 'RATE_LIMITED', 'UNAVAILABLE'] as const;
+
+export function userRoutes(deps: UserDeps): Route[] {
+  const { db, directory, users, friends, catalog, admission } = deps;
+
+  /** @throws USER_NOT_FOUND */
+  async function known(userId: string, caller?: Caller): Promise<UserProfile> {
+    if (userId === 'me') {
+      if (!caller)
+        throw new Problem('UNAUTHENTICATED', '“me” needs an access token.', {
+          headers: { 'WWW-Authenticate': 'Bearer' },
+        });
+      return caller.profile;
+    }
+    const profile = await directory.find(userId);
+    if (!profile || profile.erased) throw new Problem('USER_NOT_FOUND', 'There is no user of this id.');
+    return profile;
+  }
+
+  const presentSelf = async (profile: UserProfile) => ({
+    ...presentUser(profile),
+    email: await users.email(profile.userId),
+    allowSpectators: profile.allowSpectators,
+  });
+
   return [
     route({
       method: 'get',
@@ -16,30 +74,134 @@ export function userRoutes({ directory, users }: { directory: UserDirectory; use
       summary: 'Oneself',
       access: 'player',
       read: true,
-      responses: {
-        200: {
-          description: 'The signed-in user',
-          schema: schemas.user.keys({ email: schemas.nullable(Joi.string()).required() }).id('Me'),
-        },
-      },
-      problems: [
-        'UNAUTHENTICATED',
-        'TOKEN_EXPIRED',
-        'USER_BANNED',
-        'USER_NOT_FOUND',
-        'RATE_LIMITED',
-        'UNAVAILABLE',
-      ],
+      responses: { 200: { description: 'The signed-in user', schema: own } },
+      problems: readProblems,
+      handle: async (input) => ({
+        status: 200,
+        body: await presentSelf(signedIn(input).profile),
+        headers: noStore,
+      }),
+    }),
+    route<unknown, unknown, { username?: string; avatarUrl?: string | null; allowSpectators?: boolean }>({
+      method: 'patch',
+      path: '/users/me',
+      operationId: 'updateMe',
+      tag: 'Users',
+      summary: 'Change one’s profile',
+      access: 'player',
+      body: Joi.object({
+        username: usernameSchema,
+        avatarUrl: avatarUrlSchema.allow(null),
+        allowSpectators: Joi.boolean(),
+      }).min(1),
+      responses: { 200: { description: 'The changed user', schema: own } },
+      problems: [...writeProblems, 'USERNAME_TAKEN'],
       async handle(input) {
-        const { profile } = signedIn(input);
-        const email = await users.email(profile.userId);
-        return {
-          status: 200,
-          body: { ...presentUser(profile), email },
-          headers: { 'Cache-Control': 'no-store' },
-        };
+        const { userId } = signedIn(input).profile;
+        await admission.admit({ kind: 'write', ip: input.ip });
+        const profile = await users.update(userId, input.body);
+        return { status: 200, body: await presentSelf(profile), headers: noStore };
       },
     }),
+    route({
+      method: 'delete',
+      path: '/users/me',
+      operationId: 'eraseMe',
+      tag: 'Users',
+      summary: 'Erase one’s personal data',
+      description:
+        'For good: name, e-mail address, picture, friends and logins go; sums and archived standings stay under an anonymous name.',
+      access: 'player',
+      responses: { 204: { description: 'Erased' } },
+      problems: writeProblems,
+      async handle(input) {
+        await admission.admit({ kind: 'write', ip: input.ip });
+        await erasePersonalData(signedIn(input).profile.userId, deps);
+        return { status: 204 };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/users/me/export',
+      operationId: 'exportMe',
+      tag: 'Users',
+      summary: 'Everything that is kept of oneself',
+      access: 'player',
+      read: true,
+      responses: {
+        200: {
+          description: 'Rows as they are kept, by table',
+          schema: Joi.object({ exportedAt: schemas.instant.required() }).unknown(true).id('Export'),
+        },
+      },
+      problems: readProblems,
+      handle: async (input) => ({
+        status: 200,
+        body: await exportPersonalData(db, signedIn(input).profile.userId),
+        headers: { ...noStore, 'Content-Disposition': 'attachment; filename="laurel-export.json"' },
+      }),
+    }),
+    route({
+      method: 'get',
+      path: '/users/me/friends',
+      operationId: 'listFriends',
+      tag: 'Users',
+      summary: 'One’s friends',
+      access: 'player',
+      read: true,
+      responses: {
+        200: {
+          description: 'In the order in which they became so',
+          schema: Joi.object({
+            friends: Joi.array()
+              .items(
+                Joi.object({
+                  userId: schemas.userId.required(),
+                  username: Joi.string().required(),
+                  avatarUrl: schemas.nullable(Joi.string()).required(),
+                  since: schemas.instant.required(),
+                }),
+              )
+              .required(),
+          }),
+        },
+      },
+      problems: readProblems,
+      async handle(input) {
+        const rows = await friends.of(signedIn(input).profile.userId);
+        const profiles = await directory.findMany(rows.map(({ friendId }) => friendId));
+        const list = rows.map(({ friendId, since }) => ({
+          userId: friendId,
+          username: profiles.get(friendId)?.username ?? friendId,
+          avatarUrl: profiles.get(friendId)?.avatarUrl ?? null,
+          since: since.toISOString(),
+        }));
+        return { status: 200, body: { friends: list }, headers: noStore };
+      },
+    }),
+    ...(['put', 'delete'] as const).map((method) =>
+      route<{ userId: string }>({
+        method,
+        path: '/users/me/friends/:userId',
+        operationId: method === 'put' ? 'addFriend' : 'removeFriend',
+        tag: 'Users',
+        summary: method === 'put' ? 'Make a user one’s friend' : 'End a friendship',
+        description: 'One-way and at once; once more changes nothing.',
+        access: 'player',
+        params: userParams,
+        responses: { 204: { description: 'Done' } },
+        problems: [...writeProblems, 'USER_NOT_FOUND'],
+        async handle(input) {
+          const { userId } = signedIn(input).profile;
+          await admission.admit({ kind: 'write', ip: input.ip });
+          const friend = await known(input.params.userId);
+          await (method === 'put'
+            ? friends.add(userId, friend.userId)
+            : friends.remove(userId, friend.userId));
+          return { status: 204 };
+        },
+      }),
+    ),
     route<{ userId: string }>({
       method: 'get',
       path: '/users/:userId',
@@ -48,20 +210,94 @@ export function userRoutes({ directory, users }: { directory: UserDirectory; use
       summary: 'A user',
       access: 'reader',
       read: true,
-      params: Joi.object({ userId: schemas.userId.max(128).required() }),
+      params: userParams,
       responses: { 200: { description: 'The user', schema: schemas.user } },
-      problems: [
-        'INVALID_REQUEST',
-        'UNAUTHENTICATED',
-        'TOKEN_EXPIRED',
-        'USER_NOT_FOUND',
-        'RATE_LIMITED',
-        'UNAVAILABLE',
-      ],
-      async handle({ params }) {
-        const profile = await directory.find(params.userId);
-        if (!profile || profile.erased) throw new Problem('USER_NOT_FOUND', 'There is no user of this id.');
-        return { status: 200, body: presentUser(profile) };
+      problems: readProblems,
+      handle: async ({ params }) => ({ status: 200, body: presentUser(await known(params.userId)) }),
+    }),
+    route<{ userId: string }, { leaderboard: string; period: string }>({
+      method: 'get',
+      path: '/users/:userId/history',
+      operationId: 'getHistory',
+      tag: 'Users',
+      summary: 'A score day by day',
+      description:
+        '`score` is the running total at the end of that UTC day, `gain` that day’s gain; `trend` is that of the window’s total gain.',
+      access: 'reader',
+      read: true,
+      params: userParams,
+      query: Joi.object({
+        leaderboard: schemas.boardKey.default(GLOBAL_BOARD),
+        period: Joi.string()
+          .pattern(/^([1-9]|[1-9]\d|[12]\d\d|3[0-5]\d|36[0-5])d$/)
+          .default('7d')
+          .description('1d to 365d'),
+      }),
+      responses: {
+        200: {
+          description: 'Every day of the window, today last',
+          schema: Joi.object({
+            points: Joi.array()
+              .items(
+                Joi.object({
+                  date: Joi.string().required(),
+                  score: Joi.number().integer().required(),
+                  gain: Joi.number().integer().required(),
+                }),
+              )
+              .required(),
+            trend: Joi.string().valid('increasing', 'decreasing', 'flat').required(),
+            averageDailyGain: Joi.number().required(),
+          }).id('History'),
+        },
+      },
+      problems: [...readProblems, 'LEADERBOARD_NOT_FOUND'],
+      async handle({ params, query, caller }) {
+        if (!catalog.leaderboard(query.leaderboard))
+          throw new Problem('LEADERBOARD_NOT_FOUND', 'There is no such leaderboard.');
+        const { userId } = await known(params.userId, caller);
+        const body = await readHistory(db, userId, query.leaderboard, Number.parseInt(query.period, 10));
+        return { status: 200, body, headers: noStore };
+      },
+    }),
+    route<{ userId: string }>({
+      method: 'get',
+      path: '/users/:userId/achievements',
+      operationId: 'getAchievements',
+      tag: 'Users',
+      summary: 'Milestones that a user has reached',
+      access: 'reader',
+      read: true,
+      params: userParams,
+      responses: {
+        200: {
+          description: 'Oldest first',
+          schema: Joi.object({
+            achievements: Joi.array()
+              .items(
+                Joi.object({
+                  key: Joi.string().required(),
+                  title: Joi.string().required(),
+                  unlockedAt: schemas.instant.required(),
+                }),
+              )
+              .required(),
+          }),
+        },
+      },
+      problems: readProblems,
+      async handle({ params, caller }) {
+        const { userId } = await known(params.userId, caller);
+        const rows = await db<{ user_id: string; key: string; unlocked_at: Date }>('achievements')
+          .where({ user_id: userId })
+          .orderBy([{ column: 'unlocked_at' }, { column: 'key' }])
+          .select('key', 'unlocked_at');
+        const achievements = rows.map((row) => ({
+          key: row.key,
+          title: achievementTitle(row.key),
+          unlockedAt: row.unlocked_at.toISOString(),
+        }));
+        return { status: 200, body: { achievements }, headers: noStore };
       },
     }),
   ];

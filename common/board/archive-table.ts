@@ -61,11 +61,16 @@ class Archive implements BoardSource {
     const rows = await this.#db<StandingRow & { board_period_id: number }>('standings')
       .where({ board_period_id: this.#period.id })
       .whereIn('user_id', [...userIds])
-      .select('rank', 'user_id', 'score');
+      .select('rank', 'user_id', 'score', 'reached_at');
     const byUser = new Map(rows.map((row) => [row.user_id, row]));
     const standings = userIds.map((userId) => {
       const row = byUser.get(userId);
-      return { userId, rank: row?.rank ?? null, score: Number(row?.score ?? 0) };
+      return {
+        userId,
+        rank: row?.rank ?? null,
+        score: Number(row?.score ?? 0),
+        reachedAt: row?.reached_at.getTime() ?? 0,
+      };
     });
     const rank = userIds.length === 1 ? (standings[0]?.rank ?? null) : null;
     if (rank === null || neighbors === 0)

@@ -65,8 +65,8 @@ export class BoardTable implements BoardSource {
 
   async standings(board: BoardRef, userIds: readonly string[], neighbors: number): Promise<StandingsAnswer> {
     const figures = await this.#figures(board);
-    const { rows } = await this.#db.raw<{ rows: { user_id: string; score: string; rank: string }[] }>(
-      `select m.user_id, m.score, 1 + (
+    const { rows } = await this.#db.raw<{ rows: (EntryRow & { rank: string })[] }>(
+      `select m.user_id, m.score, epoch_ms(m.reached_at) as reached_at, 1 + (
          select count(*) from scores s join users u on u.id = s.user_id
          where s.board_period_id = m.board_period_id and s.score >= m.score and ${SHOWN} and ${BEFORE}) as rank
        from scores m join users u on u.id = m.user_id
@@ -76,7 +76,12 @@ export class BoardTable implements BoardSource {
     const byUser = new Map(rows.map((row) => [row.user_id, row]));
     const standings = userIds.map((userId) => {
       const row = byUser.get(userId);
-      return { userId, rank: row ? Number(row.rank) : null, score: Number(row?.score ?? 0) };
+      return {
+        userId,
+        rank: row ? Number(row.rank) : null,
+        score: Number(row?.score ?? 0),
+        reachedAt: Number(row?.reached_at ?? 0),
+      };
     });
     const rank = standings.length === 1 ? (standings[0]?.rank ?? null) : null;
     if (rank === null || neighbors === 0)

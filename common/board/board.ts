@@ -41,6 +41,8 @@ export interface Standing {
   readonly userId: string;
   readonly rank: number | null;
   readonly score: number;
+  /** ms since the epoch; 0 without a score */
+  readonly reachedAt: number;
 }
 
 export interface StandingsAnswer {

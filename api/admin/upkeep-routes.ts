@@ -1,0 +1,213 @@
+import Joi from 'joi';
+import { GLOBAL_BOARD } from '../../common/board/board.ts';
+import type { Catalog } from '../../common/catalog.ts';
+import { announce } from '../../common/events.ts';
+import { uuidPattern } from '../../common/ids.ts';
+import { spanOf, type Period } from '../../common/periods.ts';
+import type { Database } from '../../common/postgres.ts';
+import type { Queues } from '../../common/queues.ts';
+import type { Redis } from '../../common/redis.ts';
+import { Problem } from '../http/problem.ts';
+import { route, signedIn, type Route } from '../http/route.ts';
+import * as schemas from '../http/schemas.ts';
+import { audit, readAudit } from './audit.ts';
+
+export interface UpkeepDeps {
+  readonly db: Database;
+  readonly redis: Redis;
+  readonly queues: Queues;
+  readonly catalog: Catalog;
+}
+
+interface ReconciliationRow {
+  id: string;
+  trigger: string;
+  started_at: Date;
+  finished_at: Date | null;
+  compared: string;
+  drifted: string;
+  error: string | null;
+}
+
+const common = { tag: 'Administration', access: 'admin' as const };
+const limit = Joi.number().integer().min(1).max(100).default(20);
+
+/** Reconciliation, the closing of seasons, and the audit log. */
+export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[] {
+  return [
+    route({
+      ...common,
+      method: 'post',
+      path: '/admin/reconciliations',
+      operationId: 'reconcile',
+      summary: 'Compare Redis with Postgres now',
+      description:
+        'Every board, every user; what differs is repaired. While one waits, asking again changes nothing.',
+      responses: {
+        202: { description: 'Asked for', schema: Joi.object({ jobId: Joi.string().required() }) },
+      },
+      problems: [],
+      async handle(input) {
+        const jobId = await queues.requestMaintenance('reconcile', { trigger: 'admin' });
+        await audit(db, {
+          actor: signedIn(input).profile.userId,
+          action: 'reconciliation.request',
+          subject: jobId,
+          details: {},
+        });
+        return { status: 202, body: { jobId }, headers: { Location: '/api/v1/admin/reconciliations' } };
+      },
+    }),
+    route<unknown, { limit: number }>({
+      ...common,
+      method: 'get',
+      path: '/admin/reconciliations',
+      operationId: 'listReconciliations',
+      summary: 'What reconciliations found, newest first',
+      query: Joi.object({ limit }),
+      responses: {
+        200: {
+          description: 'The newest of them',
+          schema: Joi.object({
+            reconciliations: Joi.array()
+              .items(
+                Joi.object({
+                  id: Joi.string().required(),
+                  trigger: Joi.string().valid('schedule', 'cli', 'admin').required(),
+                  startedAt: schemas.instant.required(),
+                  finishedAt: schemas.nullable(schemas.instant).required(),
+                  compared: Joi.number().integer().required(),
+                  drifted: Joi.number().integer().required(),
+                  error: schemas.nullable(Joi.string()).required(),
+                }),
+              )
+              .required(),
+          }),
+        },
+      },
+      problems: [],
+      async handle({ query }) {
+        const rows = await db<ReconciliationRow>('reconciliations')
+          .orderBy('started_at', 'desc')
+          .limit(query.limit);
+        const reconciliations = (rows as ReconciliationRow[]).map((row) => ({
+          id: row.id,
+          trigger: row.trigger,
+          startedAt: row.started_at.toISOString(),
+          finishedAt: row.finished_at?.toISOString() ?? null,
+          compared: Number(row.compared),
+          drifted: Number(row.drifted),
+          error: row.error,
+        }));
+        return { status: 200, body: { reconciliations } };
+      },
+    }),
+    route<{ key: string }, unknown, { period: Period }>({
+      ...common,
+      method: 'post',
+      path: '/admin/leaderboards/:key/close',
+      operationId: 'closeSeason',
+      summary: 'End a leaderboard’s present period now',
+      description:
+        'Its standings are frozen as they are; the rest of the period counts no more. Closing `all` ends the leaderboard itself.',
+      params: Joi.object({ key: schemas.boardKey.required() }),
+      body: Joi.object({ period: schemas.period.required() }),
+      responses: {
+        202: {
+          description: 'Closed; the standings are being frozen',
+          schema: Joi.object({
+            leaderboard: schemas.boardKey.required(),
+            period: schemas.period.required(),
+            periodStart: schemas.nullable(schemas.instant).required(),
+          }),
+        },
+      },
+      problems: ['LEADERBOARD_NOT_FOUND'],
+      async handle(input) {
+        const { period } = input.body;
+        const { key } = input.params;
+        if (!catalog.leaderboard(key)?.periods.includes(period)) {
+          throw new Problem(
+            'LEADERBOARD_NOT_FOUND',
+            'There is no such leaderboard, or it does not have this period.',
+          );
+        }
+        if (key === GLOBAL_BOARD && period === 'all') {
+          throw new Problem(
+            'INVALID_REQUEST',
+            'The global leaderboard has no end: every completion counts on it.',
+          );
+        }
+        const span = spanOf(period, Date.now());
+        const bounds = { leaderboard: key, period, starts_at: new Date(span.startsAt) };
+        await db.transaction(async (trx) => {
+          await trx('board_periods')
+            .insert({ ...bounds, ends_at: span.endsAt === null ? null : new Date(span.endsAt) })
+            .onConflict()
+            .ignore();
+          if (period === 'all')
+            await trx('leaderboards')
+              .where({ key })
+              .update({ closes_at: new Date(), updated_at: new Date() });
+          await trx.raw(
+            'select close_board_period(id) from board_periods where leaderboard = ? and period = ? and starts_at = ?',
+            [key, period, bounds.starts_at],
+          );
+          await audit(trx, {
+            actor: signedIn(input).profile.userId,
+            action: 'season.close',
+            subject: key,
+            details: { period },
+          });
+        });
+        await announce(redis, { kind: 'catalog' });
+        await queues.requestMaintenance('close', {});
+        return {
+          status: 202,
+          body: {
+            leaderboard: key,
+            period,
+            periodStart: span.endsAt === null ? null : schemas.iso(span.startsAt),
+          },
+        };
+      },
+    }),
+    route<unknown, { limit: number; cursor?: string }>({
+      ...common,
+      method: 'get',
+      path: '/admin/audit-log',
+      operationId: 'readAuditLog',
+      summary: 'What administrators did, newest first',
+      query: Joi.object({ limit, cursor: Joi.string().pattern(uuidPattern) }),
+      responses: {
+        200: {
+          description: 'A page of the log',
+          schema: Joi.object({
+            entries: Joi.array()
+              .items(
+                Joi.object({
+                  id: Joi.string().required(),
+                  at: schemas.instant.required(),
+                  actor: Joi.string().required(),
+                  action: Joi.string().required(),
+                  subject: schemas.nullable(Joi.string()).required(),
+                  details: Joi.object().unknown(true).required(),
+                }),
+              )
+              .required(),
+            nextCursor: schemas.nullable(Joi.string()).required(),
+          }),
+        },
+      },
+      problems: [],
+      async handle({ query }) {
+        const rows = await readAudit(db, query.limit, query.cursor);
+        const entries = rows.map((row) => ({ ...row, at: row.at.toISOString() }));
+        return {
+          status: 200,
+          body: { entries, nextCursor: rows.length === query.limit ? (rows.at(-1)?.id ?? null) : null },
+        };
+      },
+    }),
+  ];
+}

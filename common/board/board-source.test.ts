@@ -1,0 +1,209 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { after, before } from 'mocha';
+import { useStores } from '../../test/support/stores.ts';
+import { createLogger } from '../logger.ts';
+import { createDatabase, type Database } from '../postgres.ts';
+import { closeRedis, createRedis, type Redis } from '../redis.ts';
+import { boardAt, BoardIncomplete, type BoardSource, type Entry } from './board.ts';
+import { BoardIndex } from './board-index.ts';
+import { BoardTable } from './board-table.ts';
+
+const board = boardAt('global', 'daily', Date.now());
+/** In byte order none of these stands where a dictionary, or an order without regard to case, would put it. */
+const userIds = ['a', 'B', 'b', 'A1', 'a.1', 'a-1', 'a_1', 'Z', '10', '9', 'a1', 'b=='];
+
+/** A state of one user: a score, and when it was reached, milliseconds after the board's start. */
+interface State extends Entry {
+  /** how Redis gets it: by a completion, or copied from Postgres while a board is made again */
+  readonly by: 'apply' | 'load';
+}
+interface History {
+  readonly states: readonly State[];
+  /** the order in which Redis hears of them; some twice */
+  readonly heard: readonly State[];
+  readonly hidden: readonly string[];
+}
+
+const userId = fc.constantFrom(...userIds);
+// Few scores and few moments, so that there are ties of every kind.
+const state = fc.record({
+  userId,
+  score: fc.oneof(fc.integer({ min: 0, max: 3 }), fc.constant(999_999_999_999)),
+  reachedAt: fc.integer({ min: 0, max: 4 }).map((ms) => board.startsAt + ms),
+  by: fc.constantFrom('apply' as const, 'load' as const),
+});
+const history: fc.Arbitrary<History> = fc
+  .uniqueArray(state, { maxLength: 30, selector: ({ userId: id, reachedAt }) => `${id} ${reachedAt}` })
+  .chain((states) =>
+    fc.record({
+      states: fc.constant(states),
+      heard: fc
+        .tuple(fc.shuffledSubarray(states, { minLength: states.length }), fc.shuffledSubarray(states))
+        .map(([once, again]) => [...once, ...again]),
+      hidden: fc.subarray(userIds, { maxLength: 3 }),
+    }),
+  );
+const question = fc.record({
+  offset: fc.integer({ min: 0, max: 14 }),
+  limit: fc.integer({ min: 0, max: 14 }),
+  one: fc.constantFrom(...userIds, 'nobody'),
+  neighbors: fc.integer({ min: 0, max: 4 }),
+  last: state,
+});
+
+/** What Laurel promises, in short: a user's newest state counts, and the order is total. */
+function standingsOf({ states, hidden }: History): Entry[] {
+  const newest = new Map<string, Entry>();
+  for (const { userId: id, score, reachedAt } of states) {
+    if (reachedAt >= (newest.get(id)?.reachedAt ?? 0)) newest.set(id, { userId: id, score, reachedAt });
+  }
+  return [...newest.values()].filter((entry) => !hidden.includes(entry.userId)).sort(compare);
+}
+const compare = (a: Entry, b: Entry): number =>
+  b.score - a.score ||
+  a.reachedAt - b.reachedAt ||
+  Buffer.compare(Buffer.from(a.userId), Buffer.from(b.userId));
+
+describe('BoardSource', () => {
+  const stores = useStores();
+  let db: Database;
+  let redis: Redis;
+  let index: BoardIndex;
+
+  before(async () => {
+    const log = createLogger('test', 'silent');
+    db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 4 }, 'test');
+    redis = createRedis(stores.redis.url, 'commands', log);
+    index = new BoardIndex(redis);
+    await db.raw(`insert into leaderboards (key, title) values ('global', 'Global') on conflict do nothing`);
+    await db.raw(
+      `insert into users (id, username, username_key) select id, id, 'key-' || ord from unnest(:ids::text[]) with ordinality u(id, ord)`,
+      { ids: userIds },
+    );
+    await db('board_periods').insert({
+      leaderboard: board.leaderboard,
+      period: board.period,
+      starts_at: new Date(board.startsAt),
+      ends_at: new Date(board.endsAt ?? 0),
+    });
+  });
+  after(async () => {
+    await db.destroy();
+    await closeRedis(redis);
+  });
+
+  async function intoPostgres(given: History): Promise<BoardSource> {
+    await db.raw('delete from scores');
+    await db.raw('update users set banned_at = case when id = any (:hidden) then now() end', {
+      hidden: given.hidden,
+    });
+    for (const entry of standingsOf({ ...given, hidden: [] })) {
+      await db.raw(
+        `insert into scores (board_period_id, user_id, score, reached_at)
+         select id, :userId, :score, from_epoch_ms(:reachedAt) from board_periods where starts_at = from_epoch_ms(:startsAt)`,
+        { ...entry, startsAt: board.startsAt },
+      );
+    }
+    return new BoardTable(db);
+  }
+
+  async function intoRedis({ heard, hidden }: History): Promise<BoardSource> {
+    await redis.flushall();
+    const attempt = (await index.begin(board))!;
+    for (const entry of heard) {
+      if (entry.by === 'load') await index.load(board, attempt, [entry]);
+      else await index.apply([[board, [entry]]]);
+    }
+    const gone = hidden.map((id) => ({ userId: id, score: 0, reachedAt: null }));
+    await index.apply([[board, gone]]);
+    await index.markComplete(board, attempt);
+    return index;
+  }
+
+  for (const [name, fill] of [
+    ['BoardTable', intoPostgres],
+    ['BoardIndex', intoRedis],
+  ] as const) {
+    it(`${name} answers as the rules say, whatever has happened and in whatever order it was heard`, async () => {
+      await fc.assert(
+        fc.asyncProperty(history, question, async (given, { offset, limit, one, neighbors, last }) => {
+          const source = await fill(given);
+          const expected = standingsOf(given);
+          const rankOf = (id: string): number | null =>
+            expected.findIndex((entry) => entry.userId === id) + 1 || null;
+
+          const page = await source.page(board, offset, limit);
+          expect(page).to.deep.include({
+            total: expected.length,
+            offset,
+            entries: expected.slice(offset, offset + limit),
+          });
+
+          const following = await source.after(board, last, limit + 1);
+          const place = expected.filter((entry) => compare(entry, last) <= 0).length;
+          expect(following).to.deep.include({
+            total: expected.length,
+            offset: place,
+            entries: expected.slice(place, place + limit + 1),
+          });
+
+          const everyone = [...userIds, 'nobody'];
+          const many = await source.standings(board, everyone, 0);
+          expect(many.total).to.equal(expected.length);
+          expect(many.standings).to.deep.equal(
+            everyone.map((id) => ({
+              userId: id,
+              rank: rankOf(id),
+              score: expected.find((entry) => entry.userId === id)?.score ?? 0,
+            })),
+          );
+
+          const around = await source.standings(board, [one], neighbors);
+          const rank = rankOf(one);
+          const first = Math.max(0, (rank ?? 0) - 1 - neighbors);
+          expect(around.standings).to.deep.equal([many.standings[everyone.indexOf(one)]]);
+          expect(around.neighbors).to.deep.equal(
+            rank === null || neighbors === 0
+              ? { offset: 0, entries: [] }
+              : { offset: first, entries: expected.slice(first, rank + neighbors) },
+          );
+        }),
+        { numRuns: 60 },
+      );
+    });
+  }
+
+  it('BoardIndex refuses to answer from a board of which a part is missing', async () => {
+    await intoRedis({ states: [], heard: [], hidden: [] });
+    const keys = await redis.keys('laurel:*');
+    expect(keys.length).to.be.above(1);
+    for (const key of keys) {
+      const kept = await redis.dumpBuffer(key);
+      await redis.del(key);
+      const error: unknown = await index.page(board, 0, 10).catch((reason: unknown) => reason);
+      expect(error).to.be.instanceOf(BoardIncomplete);
+      expect(await index.incomplete([board])).to.deep.equal([board]);
+      await redis.restore(key, 0, kept!);
+    }
+    expect((await index.page(board, 0, 10)).entries).to.deep.equal([]);
+  });
+
+  it('BoardIndex raises the version exactly when the top 10 changes', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(state, { minLength: 1, maxLength: 25 }), async (states) => {
+        await redis.flushall();
+        await index.markComplete(board, (await index.begin(board))!);
+        let before = await index.page(board, 0, 10);
+        for (const entry of states) {
+          await index.apply([[board, [entry]]]);
+          const now = await index.page(board, 0, 10);
+          const changed = JSON.stringify(now.entries) !== JSON.stringify(before.entries);
+          expect(now.version - before.version, JSON.stringify(entry)).to.equal(changed ? 1 : 0);
+          before = now;
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+});
