@@ -2,7 +2,6 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type Koa from 'koa';
 import serve from 'koa-static';
-import { signInStyle } from './admin/sign-in-page.ts';
 
 /** A demo player whom the page offers to newcomers. Only `npm start` has one. */
 export interface DemoPlayer {
@@ -27,9 +26,6 @@ export function webPages(folder: string, demo: DemoPlayer | undefined): Koa.Midd
         ctx.type = 'text/html; charset=utf-8';
         ctx.set('Cache-Control', 'no-cache');
         ctx.body = index;
-      } else if (ctx.path === '/admin.css') {
-        ctx.type = 'text/css; charset=utf-8';
-        ctx.body = signInStyle;
       } else return next();
     },
     serve(folder, { index: false, maxage: 60_000 }),

@@ -4,7 +4,7 @@ import type { UserDirectory } from '../../common/users/user-directory.ts';
 import { Problem } from '../http/problem.ts';
 import type { SecurityLog } from '../http/security-log.ts';
 import type { SignIn } from '../identity/sign-in.ts';
-import { signInPage } from './sign-in-page.ts';
+import { signInPage, signInStyle, STYLE_PATH } from './sign-in-page.ts';
 
 export interface AdminSessionDeps {
   readonly accessTokens: AccessTokens;
@@ -80,6 +80,11 @@ export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
     if (ctx.path !== '/admin' && !ctx.path.startsWith('/admin/')) return next();
     ctx.set('Cache-Control', 'no-store');
     if (!safeMethods.has(ctx.method)) refuseForeignOrigin(ctx);
+    if (ctx.path === STYLE_PATH && safeMethods.has(ctx.method)) {
+      ctx.type = 'text/css; charset=utf-8';
+      ctx.body = signInStyle;
+      return;
+    }
     if ((ctx.path === '/admin/sign-in' || ctx.path === '/admin') && ctx.method === 'POST')
       return handleSignIn(ctx);
     const userId = await administrator(ctx);

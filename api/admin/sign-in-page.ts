@@ -1,6 +1,8 @@
 const escape = (text: string): string =>
   text.replaceAll(/[&<>"']/g, (character) => `&#${character.codePointAt(0) ?? 0};`);
 
+export const STYLE_PATH = '/admin/style.css';
+
 /** The operators' sign-in page. @param problem why the last attempt failed */
 export const signInPage = (problem?: string): string => `<!doctype html>
 <html lang="en">
@@ -8,7 +10,7 @@ export const signInPage = (problem?: string): string => `<!doctype html>
     <meta charset="utf-8" />
     <meta name="viewport" content="width=device-width, initial-scale=1" />
     <title>Laurel · operators</title>
-    <link rel="stylesheet" href="/admin.css" />
+    <link rel="stylesheet" href="${STYLE_PATH}" />
   </head>
   <body>
     <main>
