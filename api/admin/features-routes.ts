@@ -15,7 +15,7 @@ const params = Joi.object<{ key: FeatureKey }>({
 const value = Joi.object({
   enabled: Joi.boolean().required(),
   mutedLeaderboards: Joi.array().items(Joi.string()).description('`broadcast` only: boards that stay silent'),
-}).id('Feature');
+});
 const common = { tag: 'Administration', access: 'admin' as const };
 const noStore = { 'Cache-Control': 'no-store' };
 

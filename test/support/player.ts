@@ -66,9 +66,11 @@ export class Player {
     });
     if (registered.status !== 201)
       throw new Error(`register: ${registered.status} ${JSON.stringify(registered.body)}`);
-    const login = await call(api, 'POST', '/auth/login', {
-      body: { username: name, password: 'correct horse battery' },
-    });
+    return Player.signIn(api, name, 'correct horse battery');
+  }
+
+  static async signIn(api: string, username: string, password: string): Promise<Player> {
+    const login = await call(api, 'POST', '/auth/login', { body: { username, password } });
     if (login.status !== 200) throw new Error(`login: ${login.status} ${JSON.stringify(login.body)}`);
     return new Player(login.body);
   }

@@ -20,6 +20,8 @@ export interface TestRedis {
   shutdown(): Promise<void>;
   /** On the same port, after whatever happened to it; `empty` as on a new machine, else with its data. */
   restart(options?: { empty?: boolean }): Promise<void>;
+  /** Whether a text stands in any key or value. */
+  contains(text: string): Promise<boolean>;
   /** The names and addresses of the clients that are connected. */
   clients(): Promise<string[]>;
   /** For good: stops it and removes its data. */
@@ -66,6 +68,22 @@ export async function createRedis(): Promise<TestRedis> {
       if (empty) await rm(join(folder, 'redis', 'appendonlydir'), { recursive: true, force: true });
       await server.start();
     },
+    contains: (text) =>
+      ask(async (client) => {
+        const reads: Record<string, (key: string) => Promise<unknown>> = {
+          string: (key) => client.get(key),
+          hash: (key) => client.hgetall(key),
+          list: (key) => client.lrange(key, 0, -1),
+          set: (key) => client.smembers(key),
+          zset: (key) => client.zrange(key, '0', '-1'),
+          stream: (key) => client.xrange(key, '-', '+'),
+        };
+        for (const key of await client.keys('*')) {
+          const content = await reads[await client.type(key)]?.(key);
+          if (`${key} ${JSON.stringify(content)}`.toLowerCase().includes(text.toLowerCase())) return true;
+        }
+        return false;
+      }),
     clients: () =>
       ask(async (client) => {
         const self = await client.client('ID');
