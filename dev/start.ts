@@ -88,7 +88,9 @@ async function run(
   const realtime = await createRealtime(config, log.child({ tier: 'realtime' }));
 
   realtime.attach(server);
-  handle = api.handle;
+  handle = (request, response) => {
+    if (!realtime.handle(request, response)) api.handle(request, response);
+  };
   shutdown.defer('server', () => closeServer(server, 500));
   shutdown.defer('realtime', () => realtime.close());
 

@@ -1,23 +1,34 @@
-import type { Server as HttpServer } from 'node:http';
+import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node:http';
+import { ActionViews } from '../common/action-views.ts';
 import { BoardIndex } from '../common/board/board-index.ts';
 import { BoardReader } from '../common/board/board-reader.ts';
 import { BoardTable } from '../common/board/board-table.ts';
 import { Catalog } from '../common/catalog.ts';
 import type { Config } from '../common/config.ts';
 import { EventListener } from '../common/events.ts';
+import { Features } from '../common/features.ts';
 import { createHealth, type Health } from '../common/health.ts';
-import { AccessTokens } from '../common/identity/access-tokens.ts';
+import { AccessTokens, type Identity } from '../common/identity/access-tokens.ts';
 import type { Logger } from '../common/logger.ts';
 import { createMetrics } from '../common/metrics.ts';
 import { createDatabase } from '../common/postgres.ts';
 import { closeRedis, createRedis, untilReady } from '../common/redis.ts';
 import { Shutdown } from '../common/shutdown.ts';
-import { UserDirectory } from '../common/users/user-directory.ts';
-import { BoardFeeds } from './boards/board-feeds.ts';
-import { boardRoom, createSockets } from './sockets/create-sockets.ts';
+import { UserDirectory, type UserProfile } from '../common/users/user-directory.ts';
+import { BoardFeeds, type Watched } from './boards/board-feeds.ts';
+import { Pace } from './boards/pace.ts';
+import { createSigner } from './boards/signer.ts';
+import { createDoorman } from './connections/doorman.ts';
+import { ConnectionLimits } from './connections/limits.ts';
+import { PersonalEvents } from './personal-events.ts';
+import { boardRoom, createSockets, spectatorRoom } from './sockets/create-sockets.ts';
+import { createRequests } from './sockets/requests.ts';
+import { BoardStreams } from './streams/board-streams.ts';
 
 export interface Realtime {
   readonly health: Health;
+  /** Answers a request for a board's event stream. @returns false when it is for something else */
+  handle(request: IncomingMessage, response: ServerResponse): boolean;
   /** Serves Socket.IO on a server, beside what that server does already. */
   attach(server: HttpServer): void;
   close(): Promise<void>;
@@ -25,6 +36,8 @@ export interface Realtime {
 
 /** How long Redis may take to answer at the start, milliseconds. */
 const START_TIMEOUT_MS = 30_000;
+/** Users whose profiles are read in one round trip. */
+const REVIEWED_AT_ONCE = 500;
 
 /** The live tier: it hears what workers changed, and tells those who watch. */
 export async function createRealtime(config: Config, log: Logger): Promise<Realtime> {
@@ -56,70 +69,113 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
   const events = new EventListener(subscriber, log);
   const catalog = new Catalog(db, log);
   shutdown.defer('catalog', () => Promise.resolve(catalog.stop()));
+  const features = new Features(db, log);
+  shutdown.defer('features', () => Promise.resolve(features.stop()));
   const directory = new UserDirectory(db, redis);
-  const frames = metrics.counter('laurel_frames_total', 'Updates sent to boards’ rooms.', [
+  const index = new BoardIndex(redis);
+  const frames = metrics.counter('laurel_frames_total', 'Updates sent to boards’ watchers.', [
     'leaderboard',
     'period',
   ] as const);
-  const feeds = new BoardFeeds(
+  const fanout = metrics.histogram(
+    'laurel_fanout_seconds',
+    'Time to hand one update to all who watch a board here.',
+  );
+  const sign = createSigner(config.BROADCAST_SIGNING_SECRETS);
+  const feeds: BoardFeeds = new BoardFeeds(
     {
-      source: new BoardReader(new BoardIndex(redis), new BoardTable(db)),
+      source: new BoardReader(index, new BoardTable(db)),
+      index,
       directory,
       log,
       windowMs: config.BROADCAST_WINDOW_MS,
+      pace: new Pace(config.BROADCAST_WINDOW_MS, config.BROADCAST_LOOP_SHARE_PERCENT / 100),
+      broadcasts: (leaderboard) => features.broadcasts(leaderboard),
     },
     (board, frame) => {
+      const stop = fanout.startTimer();
       frames.inc({ leaderboard: board.leaderboard, period: board.period });
-      sockets.io.local.to(boardRoom(board)).emit('leaderboard:update', frame);
+      const sent = sign(frame);
+      sockets.tell([boardRoom(board)], 'leaderboard:update', sent);
+      streams.send(board, sent);
+      stop();
     },
+    (board) => sockets.inhabited(boardRoom(board)) || streams.watches(board),
   );
   shutdown.defer('feeds', () => Promise.resolve(feeds.close()));
+
+  const findBoard = (
+    { leaderboard, period }: Watched,
+    identity: Identity | undefined,
+  ): Watched | undefined => {
+    const known = catalog.leaderboard(leaderboard);
+    const visible = known?.visibility === 'public' || identity?.role === 'admin';
+    return known?.periods.includes(period) && visible ? { leaderboard, period } : undefined;
+  };
+  const identify = createDoorman({ config, accessTokens: new AccessTokens(config), directory });
+  const limits = new ConnectionLimits(config);
+  const shared = { config, log, metrics, identify, limits, feeds, findBoard };
+  const streams = new BoardStreams(shared);
+  shutdown.defer('streams', () => Promise.resolve(streams.close()));
   const sockets = createSockets({
-    config,
-    log,
-    metrics,
-    accessTokens: new AccessTokens(config),
-    directory,
-    catalog,
-    feeds,
+    ...shared,
+    requests: createRequests({ ...shared, directory }),
+    onBoardLeft: (board) => feeds.release(board),
+    redis,
     publisher: adapterPublisher,
     subscriber: adapterSubscriber,
   });
-  shutdown.defer('sockets', async () => {
-    sockets.io.disconnectSockets(true);
-    await new Promise<void>((resolve) => void sockets.io.close(() => resolve()));
-  });
+  shutdown.defer('sockets', () => sockets.close());
+
+  const personal = new PersonalEvents({ sockets, directory, actions: new ActionViews(db, redis), log });
+
+  /** Ends or cuts down what a user may no longer have. */
+  function review(userId: string, profile: UserProfile | undefined): void {
+    if (profile && !profile.allowSpectators) {
+      sockets.tell([spectatorRoom(userId)], 'spectate:ended', { userId });
+      sockets.clear(spectatorRoom(userId));
+    }
+    if (!profile?.banned && !profile?.erased) return;
+    sockets.closeUser(userId, profile.banned ? 'USER_BANNED' : 'UNAUTHENTICATED');
+    streams.closeUser(userId);
+  }
+  async function reviewAll(): Promise<void> {
+    const users = [...sockets.users, ...streams.users];
+    for (let i = 0; i < users.length; i += REVIEWED_AT_ONCE) {
+      const profiles = await directory.findMany(users.slice(i, i + REVIEWED_AT_ONCE));
+      for (const [userId, profile] of profiles) review(userId, profile);
+    }
+  }
 
   await Promise.all([
     catalog.start(events),
+    features.start(events),
     directory.start(events),
     events.onBoard((event) => feeds.take(event)),
-    events.onCompletions((completions) => {
-      for (const completion of completions) {
-        if (!sockets.hasListeners(completion.userId)) continue;
-        void directory
-          .find(completion.userId)
-          .then((profile) => sockets.announceCompletion(completion, profile?.username ?? completion.userId))
-          .catch((error: unknown) => log.warn({ err: error }, 'a score update was not sent'));
-      }
-    }),
+    events.onCompletions((completions) => personal.completed(completions)),
   ]);
+  features.onChanged(() => feeds.unmuted());
   await events.onChange((event) => {
+    if (event.kind === 'action') personal.acted(event);
+    if (event.kind === 'result') void personal.ended(event);
     if (event.kind !== 'user') return;
-    void directory.find(event.userId).then(
-      (profile) => {
-        if (!profile || profile.banned || profile.erased) sockets.disconnectUser(event.userId);
-      },
-      () => undefined,
+    feeds.renamed(event.userId);
+    directory.find(event.userId).then(
+      (profile) => review(event.userId, profile),
+      (error: unknown) => log.warn({ err: error }, 'a user’s change could not be looked at'),
     );
   });
-  events.onResumed(() => feeds.resync());
+  events.onResumed(() => {
+    feeds.resync();
+    reviewAll().catch((error: unknown) => log.warn({ err: error }, 'users could not be looked at again'));
+  });
 
   return {
     health: createHealth(metrics, {
       redis: async () => (await redis.ping()) === 'PONG',
       catalog: () => catalog.loaded,
     }),
+    handle: (request, response) => streams.handle(request, response),
     attach: (server) => void sockets.io.attach(server),
     close: () => shutdown.run(),
   };

@@ -10,7 +10,8 @@ runTier('realtime', async (shutdown) => {
   const log = createLogger('realtime', config.LOG_LEVEL);
   const realtime = await createRealtime(config, log);
   const server = createServer((request, response) => {
-    if (!realtime.health.handle(request, response)) response.writeHead(404).end();
+    if (realtime.health.handle(request, response) || realtime.handle(request, response)) return;
+    response.writeHead(404).end();
   });
   realtime.attach(server);
   const port = await listen(server, config.REALTIME_PORT, config.HOST, 'REALTIME_PORT');

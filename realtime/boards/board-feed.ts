@@ -3,6 +3,7 @@ import type { BoardEvent } from '../../common/events.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Period } from '../../common/periods.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
+import type { Pace } from './pace.ts';
 
 /** How many entries watchers see. */
 export const TOP = 10;
@@ -60,16 +61,27 @@ interface State {
 }
 
 export interface FeedDeps {
+  /** where a watched board is read for the first time: Redis, or Postgres while Redis is away */
   readonly source: BoardSource;
+  /** where it is read again: Redis alone, which counts its versions */
+  readonly index: BoardSource;
   readonly directory: UserDirectory;
   readonly log: Logger;
   /** changes within this time go out as one frame, milliseconds */
   readonly windowMs: number;
+  readonly pace: Pace;
+  /** whether frames of the leaderboard may be sent just now */
+  readonly broadcasts: (leaderboard: string) => boolean;
   /** sends a frame to all who watch the board at this instance */
   readonly emit: (frame: Frame) => void;
 }
 
 const RETRY_MS = 500;
+/**
+ * A Redis that lost its last second counts below versions that watchers have seen, until its boards are renewed. So long
+ * that is waited for, milliseconds; then the lower version is taken for the true one.
+ */
+const BEHIND_PATIENCE_MS = 5000;
 /** setTimeout's own limit; a longer wait is taken in parts. */
 const LONGEST_TIMER_MS = 2_147_483_647;
 const iso = (ms: number): string => new Date(ms).toISOString();
@@ -95,6 +107,8 @@ export class BoardFeed {
   #retryTimer: NodeJS.Timeout | undefined;
   #closed = false;
   #joining = 0;
+  #sentAt = 0;
+  #behindSince: number | undefined;
 
   constructor(leaderboard: string, period: Period, deps: FeedDeps) {
     this.#leaderboard = leaderboard;
@@ -118,8 +132,10 @@ export class BoardFeed {
     } finally {
       this.#joining -= 1;
     }
-    this.#flush();
-    const state = this.#sent;
+    const muted = !this.#deps.broadcasts(this.#leaderboard);
+    if (!muted) this.#flush();
+    // While the board is muted its watchers fall behind; the first frame afterwards shows them, and this one, the gap.
+    const state = muted ? this.#newest : this.#sent;
     if (!state) throw new Error('the board could not be read');
     return join(this.#present(state));
   }
@@ -161,8 +177,34 @@ export class BoardFeed {
     void this.#enqueue(() => this.#read()).catch((error: unknown) => this.#retry(error));
   }
 
+  /** A user was renamed, or has another picture: whoever joins from here on sees it. */
+  renamed(userId: string): void {
+    const shown = (state: State | undefined) => state?.entries.some((entry) => entry.userId === userId);
+    if (!shown(this.#newest) && !shown(this.#sent)) return;
+    void this.#enqueue(async () => {
+      const profile = await this.#deps.directory.find(userId);
+      if (!profile) return;
+      const { username, avatarUrl } = profile;
+      const rename = (state: State | undefined): State | undefined =>
+        state && {
+          ...state,
+          entries: state.entries.map((entry) =>
+            entry.userId === userId ? { ...entry, username, avatarUrl } : entry,
+          ),
+        };
+      this.#newest = rename(this.#newest);
+      this.#sent = rename(this.#sent);
+    }).catch(() => undefined);
+  }
+
+  /** Sends what was held back while the leaderboard was muted. */
+  unmuted(): void {
+    if (this.#newest && this.#newest.version !== this.#sent?.version) this.#schedule();
+  }
+
   close(): void {
     this.#closed = true;
+    this.#deps.pace.forget(this.#id);
     for (const timer of [this.#flushTimer, this.#turnTimer, this.#retryTimer]) clearTimeout(timer);
   }
 
@@ -185,10 +227,14 @@ export class BoardFeed {
   /** Reads the board; the first reading is what watchers start from, later ones are sent as far as they are news. */
   async #read(): Promise<void> {
     const board = boardAt(this.#leaderboard, this.#period, Date.now());
-    const page = await this.#deps.source.page(board, 0, TOP);
+    const before = this.#newest;
+    const page = await this.#deps[before ? 'index' : 'source'].page(board, 0, TOP);
+    if (before?.version === page.version && boardId(before.board) === boardId(board)) {
+      this.#behindSince = undefined;
+      return;
+    }
     const entries = await this.#name(page.entries);
     const read: State = { board, version: page.version, total: page.total, at: page.updatedAt, entries };
-    const before = this.#newest;
     this.#turnAt(board);
     if (!before) {
       this.#newest = read;
@@ -197,8 +243,12 @@ export class BoardFeed {
       return;
     }
     const turned = boardId(before.board) !== boardId(board);
-    if (page.version === 0) return this.#retry(new Error('the board was read from Postgres'));
-    if (read.version <= before.version && !turned) return;
+    if (read.version < before.version && !turned) {
+      this.#behindSince ??= Date.now();
+      if (Date.now() - this.#behindSince < BEHIND_PATIENCE_MS)
+        return this.#retry(new Error('Redis counts below a version that was sent'));
+    }
+    this.#behindSince = undefined;
     this.#changed.clear();
     if (!turned)
       for (const { userId, score } of entries) this.#changed.set(userId, { oldRank: null, delta: score });
@@ -227,14 +277,17 @@ export class BoardFeed {
 
   #schedule(): void {
     if (this.#closed) return;
-    this.#flushTimer ??= setTimeout(() => this.#flush(), this.#deps.windowMs);
+    if (this.#flushTimer) return;
+    const { windowMs, pace } = this.#deps;
+    const wait = Math.max(windowMs, this.#sentAt + pace.spacing(this.#id) - Date.now());
+    this.#flushTimer = setTimeout(() => this.#flush(), wait);
   }
 
   #flush(): void {
     clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
     const [from, to] = [this.#sent, this.#newest];
-    if (!from || !to || from.version === to.version) return;
+    if (!from || !to || from.version === to.version || !this.#deps.broadcasts(this.#leaderboard)) return;
     const before = new Map(
       boardId(from.board) === boardId(to.board) ? from.entries.map((entry) => [entry.userId, entry]) : [],
     );
@@ -247,6 +300,8 @@ export class BoardFeed {
     });
     this.#changed.clear();
     this.#sent = to;
+    this.#sentAt = Date.now();
+    const start = performance.now();
     this.#deps.emit({
       type: 'LEADERBOARD_REFRESH',
       leaderboard: this.#leaderboard,
@@ -257,6 +312,11 @@ export class BoardFeed {
       changes,
       entries: to.entries,
     });
+    this.#deps.pace.measured(this.#id, performance.now() - start);
+  }
+
+  get #id(): string {
+    return `${this.#leaderboard}:${this.#period}`;
   }
 
   async #name(entries: readonly Entry[]): Promise<FeedEntry[]> {

@@ -10,15 +10,30 @@ export interface Watched {
 
 export const watchedId = ({ leaderboard, period }: Watched): string => `${leaderboard}:${period}`;
 
+/**
+ * How often watched boards are compared with Redis although nobody said that they changed, milliseconds: it bounds what
+ * an event that was lost without a trace can do. One small read a board.
+ */
+const LOOK_AGAIN_MS = 2000;
+
 /** The feeds of the boards that somebody watches at this instance. */
 export class BoardFeeds {
   readonly #deps: Omit<FeedDeps, 'emit'>;
   readonly #emit: (board: Watched, frame: Frame) => void;
+  readonly #isWatched: (board: Watched) => boolean;
   readonly #feeds = new Map<string, BoardFeed>();
+  readonly #look: NodeJS.Timeout;
 
-  constructor(deps: Omit<FeedDeps, 'emit'>, emit: (board: Watched, frame: Frame) => void) {
+  /** @param isWatched whether somebody at this instance watches the board */
+  constructor(
+    deps: Omit<FeedDeps, 'emit'>,
+    emit: (board: Watched, frame: Frame) => void,
+    isWatched: (board: Watched) => boolean,
+  ) {
     this.#deps = deps;
     this.#emit = emit;
+    this.#isWatched = isWatched;
+    this.#look = setInterval(() => this.resync(), LOOK_AGAIN_MS).unref();
   }
 
   /** The feed of a board, begun when nobody watched it before. */
@@ -38,10 +53,20 @@ export class BoardFeeds {
     this.#feeds.get(watchedId(event))?.take(event);
   }
 
-  /** Ends the feed of a board that nobody watches any more. */
-  drop(board: Watched): void {
+  /** A user was renamed, or has another picture. */
+  renamed(userId: string): void {
+    for (const feed of this.#feeds.values()) feed.renamed(userId);
+  }
+
+  /** A leaderboard may send again. */
+  unmuted(): void {
+    for (const feed of this.#feeds.values()) feed.unmuted();
+  }
+
+  /** Ends the feed of a board if nobody watches it any more. */
+  release(board: Watched): void {
     const feed = this.#feeds.get(watchedId(board));
-    if (!feed || feed.joining) return;
+    if (!feed || feed.joining || this.#isWatched(board)) return;
     feed.close();
     this.#feeds.delete(watchedId(board));
   }
@@ -51,6 +76,7 @@ export class BoardFeeds {
   }
 
   close(): void {
+    clearInterval(this.#look);
     for (const feed of this.#feeds.values()) feed.close();
     this.#feeds.clear();
   }

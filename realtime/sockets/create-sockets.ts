@@ -1,73 +1,63 @@
 import type { IncomingMessage } from 'node:http';
-import Joi from 'joi';
 import { createAdapter } from '@socket.io/redis-adapter';
 import { Server, type Socket } from 'socket.io';
-import type { Catalog } from '../../common/catalog.ts';
 import type { Config } from '../../common/config.ts';
-import type { CompletionEvent } from '../../common/events.ts';
-import { AccessTokenError, type AccessTokens, type Identity } from '../../common/identity/access-tokens.ts';
-import { userIdPattern } from '../../common/ids.ts';
+import type { Identity } from '../../common/identity/access-tokens.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
-import { periods, type Period } from '../../common/periods.ts';
 import type { Redis } from '../../common/redis.ts';
-import type { UserDirectory } from '../../common/users/user-directory.ts';
-import { watchedId, type BoardFeeds, type Watched } from '../boards/board-feeds.ts';
+import { watchedId, type Watched } from '../boards/board-feeds.ts';
+import { ConnectionBook } from '../connections/book.ts';
+import { at, type Doorman } from '../connections/doorman.ts';
+import type { ConnectionLimits } from '../connections/limits.ts';
+import { Refusal } from '../connections/refusal.ts';
+import type { Answer, Requests } from './requests.ts';
 
-/** Why a handshake or an event was refused; the codes are those of the HTTP API. */
-type Code =
-  | 'UNAUTHENTICATED'
-  | 'USER_BANNED'
-  | 'USER_NOT_FOUND'
-  | 'INVALID_REQUEST'
-  | 'LEADERBOARD_NOT_FOUND'
-  | 'FORBIDDEN'
-  | 'UNAVAILABLE';
-type Answer = { ok: true; snapshot?: unknown } | { ok: false; code: Code };
-
-interface SocketData {
+export interface SocketData {
   identity?: Identity;
 }
-type LaurelSocket = Socket<
-  Record<string, (...args: unknown[]) => void>,
-  Record<string, (...args: unknown[]) => void>,
-  object,
-  SocketData
->;
+type Events = Record<string, (...args: unknown[]) => void>;
+export type LaurelSocket = Socket<Events, Events, object, SocketData>;
+export type LaurelServer = Server<Events, Events, object, SocketData>;
 
 export interface SocketDeps {
   readonly config: Config;
   readonly log: Logger;
   readonly metrics: Metrics;
-  readonly accessTokens: AccessTokens;
-  readonly directory: UserDirectory;
-  readonly catalog: Catalog;
-  readonly feeds: BoardFeeds;
+  readonly identify: Doorman;
+  readonly limits: ConnectionLimits;
+  readonly requests: Requests;
+  /** the last one left a board's room at this instance */
+  readonly onBoardLeft: (board: Watched) => void;
+  /** for the connection book */
+  readonly redis: Redis;
   /** connections for the adapter alone */
   readonly publisher: Redis;
   readonly subscriber: Redis;
 }
 
-const boardSchema = Joi.object<Watched>({
-  leaderboard: Joi.string().max(64).required(),
-  period: Joi.string()
-    .valid(...periods)
-    .default('all'),
-}).required();
-const userSchema = Joi.object<{ userId: string }>({
-  userId: Joi.string().pattern(userIdPattern).required(),
-}).required();
-const handshakeSchema = Joi.object<{ token?: string }>({
-  token: Joi.string().max(8192).allow(null, ''),
-}).unknown();
+/** Why a connection is closed from this side; told in `session:closed` right before. */
+type Closed = 'TOO_MANY_CONNECTIONS' | 'TOKEN_EXPIRED' | 'USER_BANNED' | 'UNAUTHENTICATED';
+
+/** How long before a token expires its connection is warned, milliseconds. */
+const NOTICE_MS = 30_000;
+const SWEEP_MS = 1000;
+/** Requests a connection may send at once, and then a second. */
+const REQUESTS_BURST = 100;
+const REQUESTS_PER_SECOND = 20;
 
 export const boardRoom = (board: Watched): string => `board:${watchedId(board)}`;
-const userRoom = (userId: string): string => `user:${userId}`;
-const spectatorRoom = (userId: string): string => `spectators:${userId}`;
+export const userRoom = (userId: string): string => `user:${userId}`;
+export const spectatorRoom = (userId: string): string => `spectators:${userId}`;
 
-/** A refusal that the client library hands on as `connect_error.data.code`. */
-function refusal(code: Code): Error {
-  return Object.assign(new Error(code), { data: { code } });
+/** What the client library hands on as `connect_error.data`. */
+function handshakeError(cause: unknown): Error {
+  const refusal = cause instanceof Refusal ? cause : new Refusal('UNAVAILABLE', 'Try again in a moment.');
+  // A token that cannot be used is one code here: whatever is wrong with it, a new one is the way out.
+  const code = refusal.code === 'TOKEN_EXPIRED' ? 'UNAUTHENTICATED' : refusal.code;
+  const { retryAfterMs } = refusal;
+  const data = { code, detail: refusal.message, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+  return Object.assign(new Error(code), { data });
 }
 
 /** A page's origin is named by its browser: only listed ones, and the very host that is asked, may open sockets. */
@@ -84,23 +74,17 @@ export function originAllowed(
   }
 }
 
-/** The Socket.IO server: handshake, rooms, and events both ways. */
+/** The Socket.IO server: who may connect and for how long, and whom it hears. */
 export function createSockets(deps: SocketDeps) {
-  const { config, log, metrics, accessTokens, directory, catalog, feeds } = deps;
-  const unknownEvents = metrics.counter(
-    'laurel_socket_unknown_events_total',
-    'Events of unknown names, refused.',
-  );
-  const refusedHandshakes = metrics.counter('laurel_socket_refused_total', 'Handshakes refused, by code.', [
+  const { config, log, metrics, identify, limits, requests } = deps;
+  const refused = metrics.counter('laurel_socket_refused_total', 'Handshakes refused, by code.', [
     'code',
   ] as const);
+  const closed = metrics.counter('laurel_socket_closed_total', 'Connections closed from this side.', [
+    'reason',
+  ] as const);
 
-  const io = new Server<
-    Record<string, (...args: unknown[]) => void>,
-    Record<string, (...args: unknown[]) => void>,
-    object,
-    SocketData
-  >({
+  const io: LaurelServer = new Server<Events, Events, object, SocketData>({
     adapter: createAdapter(deps.publisher, deps.subscriber, { key: 'laurel:sockets' }),
     // Compression costs ten times the memory of the connection itself.
     perMessageDeflate: false,
@@ -111,165 +95,168 @@ export function createSockets(deps: SocketDeps) {
     connectTimeout: 10_000,
     serveClient: false,
     allowRequest: (request, done) => {
-      const allowed = originAllowed(request, config.CORS_ORIGINS);
-      done(allowed ? null : 'the page’s origin is not allowed', allowed);
+      const problem = !originAllowed(request, config.CORS_ORIGINS)
+        ? 'the page’s origin is not allowed'
+        : limits.overrun
+          ? 'too many connections'
+          : null;
+      done(problem, problem === null);
     },
     cors: { origin: [...config.CORS_ORIGINS], credentials: false },
   });
+  const main = io.of('/');
   metrics.gauge('laurel_socket_connections', 'Open Socket.IO connections.', [], (gauge) =>
     gauge.set(io.engine.clientsCount),
   );
 
-  async function identify(socket: LaurelSocket): Promise<Identity | undefined> {
-    const { value, error } = handshakeSchema.validate(socket.handshake.auth);
-    if (error) throw refusal('UNAUTHENTICATED');
-    if (!value.token) {
-      if (config.PUBLIC_READS) return undefined;
-      throw refusal('UNAUTHENTICATED');
-    }
-    let identity: Identity;
-    try {
-      identity = await accessTokens.verify(value.token);
-    } catch (cause) {
-      throw cause instanceof AccessTokenError ? refusal('UNAUTHENTICATED') : refusal('UNAVAILABLE');
-    }
-    const profile = await directory.find(identity.userId).catch(() => {
-      throw refusal('UNAVAILABLE');
-    });
-    if (!profile) throw refusal('USER_NOT_FOUND');
-    if (profile.erased) throw refusal('UNAUTHENTICATED');
-    if (profile.banned) throw refusal('USER_BANNED');
-    return identity;
-  }
+  io.engine.on(
+    'connection',
+    (connection: { request: IncomingMessage; once: (event: string, run: () => void) => void }) => {
+      connection.once('close', limits.enter(limits.addressOf(connection.request)));
+    },
+  );
 
   io.use((socket, next) => {
-    identify(socket).then(
-      (identity) => {
-        if (identity) socket.data.identity = identity;
-        next();
-      },
-      (error: Error & { data?: { code: string } }) => {
-        refusedHandshakes.inc({ code: error.data?.code ?? 'UNAVAILABLE' });
-        next(error.data ? error : refusal('UNAVAILABLE'));
+    const welcome = async (): Promise<void> => {
+      await limits.admit(limits.addressOf(socket.request));
+      const token: unknown = socket.handshake.auth['token'] ?? undefined;
+      if (token !== undefined && typeof token !== 'string')
+        throw new Refusal('UNAUTHENTICATED', 'The access token is not valid. Sign in again.');
+      const identity = await identify(token);
+      if (identity) socket.data.identity = identity;
+    };
+    welcome().then(
+      () => next(),
+      (cause: unknown) => {
+        const error = handshakeError(cause);
+        refused.inc({ code: error.message });
+        next(error);
+        // A client that was refused has no use for the connection below.
+        setImmediate(() => socket.conn.close());
       },
     );
   });
 
-  function findBoard(socket: LaurelSocket, { leaderboard, period }: Watched): Watched | undefined {
-    const known = catalog.leaderboard(leaderboard);
-    const visible = known?.visibility === 'public' || socket.data.identity?.role === 'admin';
-    return known?.periods.includes(period) && visible ? { leaderboard, period } : undefined;
-  }
-
-  /** What a client can ask for, by event: how its payload must look, and what is done. */
-  const requests: Record<
-    string,
-    { schema: Joi.Schema; handle: (socket: LaurelSocket, payload: never) => Promise<Answer> | Answer }
-  > = {
-    'join:leaderboard': {
-      schema: boardSchema,
-      handle: async (socket, payload: Watched) => {
-        const board = findBoard(socket, payload);
-        if (!board) return { ok: false, code: 'LEADERBOARD_NOT_FOUND' };
-        return feeds.of(board).snapshot((snapshot) => {
-          void socket.join(boardRoom(board));
-          return { ok: true, snapshot };
-        });
-      },
-    },
-    'leave:leaderboard': {
-      schema: boardSchema,
-      handle: (socket, payload: Watched) => {
-        void socket.leave(boardRoom(payload));
-        return { ok: true };
-      },
-    },
-    'spectate:user': {
-      schema: userSchema,
-      handle: async (socket, { userId }: { userId: string }) => {
-        const profile = await directory.find(userId);
-        if (!profile || profile.erased) return { ok: false, code: 'USER_NOT_FOUND' };
-        if (!profile.allowSpectators) return { ok: false, code: 'FORBIDDEN' };
-        void socket.join(spectatorRoom(userId));
-        return { ok: true };
-      },
-    },
-    'unspectate:user': {
-      schema: userSchema,
-      handle: (socket, { userId }: { userId: string }) => {
-        void socket.leave(spectatorRoom(userId));
-        return { ok: true };
-      },
-    },
+  /** Closes connections at this instance, telling them why first. */
+  const closeLocal = (room: string, code: Closed): void => {
+    if (!main.adapter.rooms.has(room)) return;
+    closed.inc({ reason: code.toLowerCase() });
+    io.local.to(room).emit('session:closed', { code });
+    io.local.in(room).disconnectSockets(true);
   };
 
-  async function answer(socket: LaurelSocket, event: string, payload: unknown): Promise<Answer> {
-    const request = Object.hasOwn(requests, event) ? requests[event] : undefined;
-    if (!request) {
-      unknownEvents.inc();
-      return { ok: false, code: 'INVALID_REQUEST' };
-    }
-    const { value, error } = request.schema.validate(payload, { convert: false }) as unknown as {
-      value: never;
-      error?: Error;
-    };
-    if (error) return { ok: false, code: 'INVALID_REQUEST' };
-    try {
-      return await request.handle(socket, value);
-    } catch (cause) {
-      log.warn({ err: cause, event }, 'a socket request failed');
-      return { ok: false, code: 'UNAVAILABLE' };
-    }
+  const book = new ConnectionBook(
+    deps.redis,
+    config.REALTIME_MAX_CONNECTIONS_PER_USER,
+    log,
+    // Wherever it is: every socket is alone in the room of its own id.
+    (socketId) => {
+      closed.inc({ reason: 'too_many_connections' });
+      io.to(socketId).emit('session:closed', { code: 'TOO_MANY_CONNECTIONS' });
+      io.in(socketId).disconnectSockets(true);
+    },
+  );
+
+  function admit(socket: LaurelSocket, identity: Identity): void {
+    void socket.join(userRoom(identity.userId));
+    void book.enter(identity.userId, socket.id);
+    const cancel = [
+      at(identity.expiresAt - NOTICE_MS, () =>
+        socket.emit('session:expiring', { expiresAt: new Date(identity.expiresAt).toISOString() }),
+      ),
+      at(identity.expiresAt, () => closeLocal(socket.id, 'TOKEN_EXPIRED')),
+    ];
+    socket.on('disconnect', () => {
+      for (const off of cancel) off();
+      book.leave(socket.id);
+    });
   }
 
-  io.on('connection', (socket) => {
+  main.on('connection', (socket) => {
     const { identity } = socket.data;
-    if (identity) {
-      void socket.join(userRoom(identity.userId));
-      const expire = setTimeout(
-        () => socket.disconnect(true),
-        Math.min(identity.expiresAt - Date.now(), 2_147_483_647),
-      );
-      socket.on('disconnect', () => clearTimeout(expire));
-    }
+    if (identity) admit(socket, identity);
+    let allowance = REQUESTS_BURST;
+    let refilledAt = Date.now();
+    const take = (): boolean => {
+      const now = Date.now();
+      allowance = Math.min(REQUESTS_BURST, allowance + ((now - refilledAt) / 1000) * REQUESTS_PER_SECOND);
+      refilledAt = now;
+      if (allowance < 1) return false;
+      allowance -= 1;
+      return true;
+    };
+    // A connection's requests are answered in their order: one that leaves a board cannot overtake the one that joins it.
+    let line = Promise.resolve();
     socket.onAny((event: string, ...args: unknown[]) => {
       const acknowledge =
         typeof args.at(-1) === 'function' ? (args.pop() as (answer: Answer) => void) : undefined;
-      void answer(socket, event, args[0]).then((reply) => acknowledge?.(reply));
+      if (!take()) {
+        acknowledge?.({ ok: false, code: 'RATE_LIMITED' });
+        return;
+      }
+      line = line.then(() => requests.answer(socket, event, args[0])).then((reply) => acknowledge?.(reply));
     });
   });
 
-  // The last one out ends the feed.
-  io.of('/').adapter.on('delete-room', (room: string) => {
+  main.adapter.on('delete-room', (room: string) => {
     const [kind, leaderboard, period] = room.split(':');
-    if (kind === 'board' && leaderboard !== undefined) feeds.drop({ leaderboard, period: period as Period });
+    if (kind === 'board' && leaderboard !== undefined)
+      deps.onBoardLeft({ leaderboard, period: period as Watched['period'] });
   });
+
+  /** Whoever does not read would have this process keep what is sent: beyond a bound it is cut off, and starts anew. */
+  const sweeper = setInterval(() => {
+    for (const socket of main.sockets.values()) {
+      if (unsentBytes(socket) <= config.REALTIME_MAX_BUFFERED_BYTES) continue;
+      closed.inc({ reason: 'too_slow' });
+      cutOff(socket);
+    }
+  }, SWEEP_MS).unref();
 
   return {
     io,
-    /** Tells a user, and those who watch the user, of a completion. */
-    announceCompletion(
-      { userId, leaderboard, score, rank, completedAt }: CompletionEvent,
-      username: string,
-    ): void {
-      io.local.to([userRoom(userId), spectatorRoom(userId)]).emit('score:update', {
-        type: 'SCORE_CHANGED',
-        userId,
-        username,
-        leaderboard,
-        score: score.current,
-        delta: score.delta,
-        oldRank: rank.previous,
-        newRank: rank.current,
-        timestamp: completedAt,
-      });
+    /** Whether anybody at this instance is in a room. */
+    inhabited: (room: string): boolean => main.adapter.rooms.has(room),
+    /** Sends to rooms of this instance, once to each who is in any of them. */
+    tell: (rooms: readonly string[], event: string, payload: unknown): void => {
+      io.local.to([...rooms]).emit(event, payload);
     },
-    /** Whether anybody here listens to a user. */
-    hasListeners: (userId: string): boolean =>
-      io.of('/').adapter.rooms.has(userRoom(userId)) || io.of('/').adapter.rooms.has(spectatorRoom(userId)),
-    /** Closes a user's connections at this instance. */
-    disconnectUser: (userId: string): void => {
-      io.local.in(userRoom(userId)).disconnectSockets(true);
+    /** Ends the connections of a user at this instance. */
+    closeUser: (userId: string, code: Closed): void => closeLocal(userRoom(userId), code),
+    /** Has everybody leave a room of this instance. */
+    clear: (room: string): void => {
+      io.local.in(room).socketsLeave(room);
+    },
+    /** Users who are signed in at this instance. */
+    get users(): Set<string> {
+      return new Set([...main.sockets.values()].flatMap(({ data }) => data.identity?.userId ?? []));
+    },
+    close: async (): Promise<void> => {
+      clearInterval(sweeper);
+      book.stop();
+      // Those of this instance alone: the others go on.
+      io.local.disconnectSockets(true);
+      await new Promise<void>((resolve) => void io.close(() => resolve()));
     },
   };
+}
+
+interface Transport {
+  readonly socket?: { readonly bufferedAmount: number; terminate(): void };
+}
+type Connection = { readonly writeBuffer?: readonly { readonly data?: { readonly length: number } }[] };
+
+/** What has been sent to a client and has not left this process: in engine.io's queue, in ws, and in the socket. */
+function unsentBytes({ conn }: LaurelSocket): number {
+  const queue = (conn as unknown as Connection).writeBuffer ?? [];
+  let bytes = (conn.transport as unknown as Transport).socket?.bufferedAmount ?? 0;
+  for (const { data } of queue) bytes += data?.length ?? 0;
+  return bytes;
+}
+
+/** Ends a connection without waiting for what it should still be sent. */
+function cutOff({ conn }: LaurelSocket): void {
+  const { socket } = conn.transport as unknown as Transport;
+  conn.close(true);
+  socket?.terminate();
 }

@@ -62,7 +62,9 @@ export async function startTier(
     close = () => workers.close();
   } else {
     const realtime = await createRealtime(config, log);
-    server = createServer((request, response) => void realtime.health.handle(request, response));
+    server = createServer((request, response) => {
+      if (!realtime.health.handle(request, response)) realtime.handle(request, response);
+    });
     realtime.attach(server);
     close = () => realtime.close();
   }
@@ -133,7 +135,9 @@ export async function startSite(
   const api = await createApi(config, log, { webRoot });
   const open = async (port: number) => {
     const realtime = await createRealtime(config, log);
-    const server = createServer(api.handle);
+    const server = createServer((request, response) => {
+      if (!realtime.handle(request, response)) api.handle(request, response);
+    });
     realtime.attach(server);
     const bound = await listen(server, port, config.HOST, 'PORT');
     const close = async () => {

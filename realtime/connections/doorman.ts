@@ -1,0 +1,57 @@
+import type { Config } from '../../common/config.ts';
+import { AccessTokenError, type AccessTokens, type Identity } from '../../common/identity/access-tokens.ts';
+import type { UserDirectory } from '../../common/users/user-directory.ts';
+import { Refusal } from './refusal.ts';
+
+export interface DoormanDeps {
+  readonly config: Pick<Config, 'PUBLIC_READS' | 'USER_PROVISIONING'>;
+  readonly accessTokens: AccessTokens;
+  readonly directory: UserDirectory;
+}
+
+/**
+ * Finds out who connects, by an access token. Nobody is `undefined`, where boards are public.
+ *
+ * @throws Refusal: UNAUTHENTICATED, TOKEN_EXPIRED, USER_NOT_FOUND, USER_BANNED, UNAVAILABLE
+ */
+export function createDoorman({ config, accessTokens, directory }: DoormanDeps) {
+  return async function identify(token: string | undefined): Promise<Identity | undefined> {
+    if (!token) {
+      if (config.PUBLIC_READS) return undefined;
+      throw new Refusal('UNAUTHENTICATED', 'Boards are not public here. Send an access token.');
+    }
+    const identity = await accessTokens.verify(token).catch((error: unknown) => {
+      if (!(error instanceof AccessTokenError)) throw unavailable();
+      throw error.expired
+        ? new Refusal('TOKEN_EXPIRED', 'The access token has expired. Refresh it, or sign in again.')
+        : new Refusal('UNAUTHENTICATED', 'The access token is not valid. Sign in again.');
+    });
+    const profile = await directory.find(identity.userId).catch(() => {
+      throw unavailable();
+    });
+    if (profile?.erased) throw new Refusal('UNAUTHENTICATED', 'The user no longer exists.');
+    if (profile?.banned) throw new Refusal('USER_BANNED', 'The user is banned. Contact the game’s support.');
+    // One of an outside service who has not called the API yet is made there, at the first call.
+    if (!profile && config.USER_PROVISIONING !== 'auto')
+      throw new Refusal('USER_NOT_FOUND', 'The token’s user is not known here. Register it first.');
+    return identity;
+  };
+}
+export type Doorman = ReturnType<typeof createDoorman>;
+
+const unavailable = (): Refusal =>
+  new Refusal('UNAVAILABLE', 'The user cannot be looked up right now. Try again in a moment.');
+
+const LONGEST_TIMER_MS = 2_147_483_647;
+
+/** Runs something at an instant, however far away. @returns what calls it off */
+export function at(instant: number, run: () => void): () => void {
+  let timer: NodeJS.Timeout;
+  const wait = (): void => {
+    const left = instant - Date.now();
+    timer = setTimeout(left > LONGEST_TIMER_MS ? wait : run, Math.min(Math.max(0, left), LONGEST_TIMER_MS));
+    timer.unref();
+  };
+  wait();
+  return () => clearTimeout(timer);
+}

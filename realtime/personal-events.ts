@@ -1,0 +1,87 @@
+import { presentAction, type ActionViews } from '../common/action-views.ts';
+import type { ChangeEvent, CompletionEvent } from '../common/events.ts';
+import type { Logger } from '../common/logger.ts';
+import type { UserDirectory } from '../common/users/user-directory.ts';
+import { spectatorRoom, userRoom } from './sockets/create-sockets.ts';
+
+export interface PersonalEventDeps {
+  readonly sockets: {
+    inhabited(room: string): boolean;
+    tell(rooms: readonly string[], event: string, payload: unknown): void;
+  };
+  readonly directory: UserDirectory;
+  readonly actions: ActionViews;
+  readonly log: Logger;
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+/** Tells users what happens to them, and those who follow them what they may know of it. */
+export class PersonalEvents {
+  readonly #deps: PersonalEventDeps;
+  /** A user's updates must arrive in their order, although names may have to be looked up. */
+  #line: Promise<void> = Promise.resolve();
+
+  constructor(deps: PersonalEventDeps) {
+    this.#deps = deps;
+  }
+
+  completed(completions: readonly CompletionEvent[]): void {
+    const { sockets, log } = this.#deps;
+    const heard = completions.filter(
+      ({ userId }) => sockets.inhabited(userRoom(userId)) || sockets.inhabited(spectatorRoom(userId)),
+    );
+    if (heard.length === 0) return;
+    this.#line = this.#line
+      .then(async () => {
+        for (const completion of heard) await this.#tell(completion);
+      })
+      .catch((error: unknown) => log.warn({ err: error }, 'personal events were not sent'));
+  }
+
+  /** An action was started or cancelled. */
+  acted({ userId, actionId, type, status, at }: Extract<ChangeEvent, { kind: 'action' }>): void {
+    this.#deps.sockets.tell([spectatorRoom(userId)], 'player:action', {
+      userId,
+      actionId,
+      type,
+      status,
+      timestamp: iso(at),
+    });
+  }
+
+  /** An action that had been answered 202 has ended. */
+  async ended({ userId, actionId }: Extract<ChangeEvent, { kind: 'result' }>): Promise<void> {
+    const { sockets, actions, log } = this.#deps;
+    if (!sockets.inhabited(userRoom(userId))) return;
+    try {
+      const action = await actions.find(userId, actionId);
+      if (action) sockets.tell([userRoom(userId)], 'action:result', presentAction(action));
+    } catch (error) {
+      log.warn({ err: error, actionId }, 'the end of an action could not be told; its status URL tells it');
+    }
+  }
+
+  async #tell(completion: CompletionEvent): Promise<void> {
+    const { sockets, directory } = this.#deps;
+    const { userId, actionId, leaderboard, score, rank, type, completedAt: timestamp } = completion;
+    const profile = await directory.find(userId).catch(() => undefined);
+    const [own, spectators] = [userRoom(userId), spectatorRoom(userId)];
+    sockets.tell([own, spectators], 'score:update', {
+      type: 'SCORE_CHANGED',
+      userId,
+      username: profile?.username ?? userId,
+      leaderboard,
+      score: score.current,
+      delta: score.delta,
+      oldRank: rank.previous,
+      newRank: rank.current,
+      timestamp,
+    });
+    sockets.tell([spectators], 'player:action', { userId, actionId, type, status: 'completed', timestamp });
+    for (const milestone of completion.milestones ?? [])
+      sockets.tell([own], 'rank:achieved', { ...milestone, timestamp });
+    for (const { key, title } of completion.achievements ?? [])
+      sockets.tell([own], 'achievement:unlocked', { key, title, timestamp });
+  }
+}
