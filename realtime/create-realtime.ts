@@ -176,7 +176,7 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
       catalog: () => catalog.loaded,
     }),
     handle: (request, response) => streams.handle(request, response),
-    attach: (server) => void sockets.io.attach(server),
+    attach: (server) => sockets.attach(server),
     close: () => shutdown.run(),
   };
 }

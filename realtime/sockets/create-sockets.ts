@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, Server as HttpServer } from 'node:http';
 import { createAdapter } from '@socket.io/redis-adapter';
 import { Server, type Socket } from 'socket.io';
 import type { Config } from '../../common/config.ts';
@@ -105,16 +105,8 @@ export function createSockets(deps: SocketDeps) {
     cors: { origin: [...config.CORS_ORIGINS], credentials: false },
   });
   const main = io.of('/');
-  metrics.gauge('laurel_socket_connections', 'Open Socket.IO connections.', [], (gauge) =>
-    gauge.set(io.engine.clientsCount),
-  );
-
-  io.engine.on(
-    'connection',
-    (connection: { request: IncomingMessage; once: (event: string, run: () => void) => void }) => {
-      connection.once('close', limits.enter(limits.addressOf(connection.request)));
-    },
-  );
+  let open = 0;
+  metrics.gauge('laurel_socket_connections', 'Open Socket.IO connections.', [], (gauge) => gauge.set(open));
 
   io.use((socket, next) => {
     const welcome = async (): Promise<void> => {
@@ -214,7 +206,18 @@ export function createSockets(deps: SocketDeps) {
   }, SWEEP_MS).unref();
 
   return {
-    io,
+    /** Serves Socket.IO on a server, beside what that server does already. */
+    attach: (server: HttpServer): void => {
+      io.attach(server);
+      io.engine.on('connection', (connection: EngineConnection) => {
+        const leave = limits.enter(limits.addressOf(connection.request));
+        open += 1;
+        connection.once('close', () => {
+          open -= 1;
+          leave();
+        });
+      });
+    },
     /** Whether anybody at this instance is in a room. */
     inhabited: (room: string): boolean => main.adapter.rooms.has(room),
     /** Sends to rooms of this instance, once to each who is in any of them. */
@@ -241,6 +244,10 @@ export function createSockets(deps: SocketDeps) {
   };
 }
 
+interface EngineConnection {
+  readonly request: IncomingMessage;
+  once(event: 'close', run: () => void): void;
+}
 interface Transport {
   readonly socket?: { readonly bufferedAmount: number; terminate(): void };
 }
