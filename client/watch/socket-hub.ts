@@ -13,6 +13,11 @@ const PROVEN_MS = 10_000;
 /** A page that switches boards leaves one before it watches the next: keep the socket that long (ms). */
 const LINGER_MS = 1_000;
 
+/** A connection that is about to lose its token is made anew within that time (ms), so that not all come at once. */
+const RENEW_SPREAD_MS = 10_000;
+/** Counts as so many failed tries beyond all: the next one is minutes away, and another transport carries on. */
+const GIVE_WAY = 4;
+
 const USER_EVENTS = [
   'score:update',
   'rank:achieved',
@@ -52,6 +57,7 @@ export class SocketHub {
   #exhausted = false;
   #busy = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #renewTimer: ReturnType<typeof setTimeout> | undefined;
   #provenTimer: ReturnType<typeof setTimeout> | undefined;
   #patience: ReturnType<typeof setTimeout> | undefined;
 
@@ -225,6 +231,17 @@ export class SocketHub {
         this.#fail(lostBecause(new Error(reason)));
       });
     });
+    socket.on('session:expiring', () => {
+      current(() => {
+        this.#renewSoon();
+      });
+    });
+    socket.on('session:closed', (notice: { code?: unknown }) => {
+      current(() => {
+        // A newer connection of the same user took this one's place: two that take it from each other in turn help nobody.
+        if (notice.code === 'TOO_MANY_CONNECTIONS') this.#failures = this.#tuning.attempts + GIVE_WAY;
+      });
+    });
     socket.on('leaderboard:update', (frame: LeaderboardFrame) => {
       current(() => {
         for (const join of this.#joins) if (sameBoard(join.key, frame)) join.sink.frame(frame);
@@ -308,10 +325,12 @@ export class SocketHub {
       this.#wake();
       return;
     }
-    this.#fail(lostBecause(error));
+    const hint = isRecord(error.data) ? error.data['retryAfterMs'] : undefined;
+    this.#fail(lostBecause(error), typeof hint === 'number' ? hint : 0);
   }
 
-  #fail(error: LaurelError): void {
+  /** @param atLeastMs what the service asked to wait, ms */
+  #fail(error: LaurelError, atLeastMs = 0): void {
     this.#drop();
     if (!this.#used()) return;
     this.#failures++;
@@ -321,7 +340,7 @@ export class SocketHub {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       if (this.#used()) this.#wake();
-    }, wait);
+    }, wait + atLeastMs);
     this.#exhausted = spent >= 0;
     for (const join of [...this.#joins]) {
       join.sink.lost(error);
@@ -341,12 +360,21 @@ export class SocketHub {
     this.#wake();
   }
 
+  /** The token runs out: another connection, with a new one, takes over before the service ends this one. */
+  #renewSoon(): void {
+    clearTimeout(this.#renewTimer);
+    this.#renewTimer = setTimeout(() => {
+      this.#startOver();
+    }, Math.random() * RENEW_SPREAD_MS);
+  }
+
   #drop(): void {
     this.#epoch++;
     this.#busy = false;
     clearTimeout(this.#timer);
     clearTimeout(this.#patience);
     clearTimeout(this.#provenTimer);
+    clearTimeout(this.#renewTimer);
     this.#timer = undefined;
     this.#socket?.disconnect();
     this.#socket = null;
