@@ -1,3 +1,4 @@
+import { achievementTitle } from '../../common/achievements.ts';
 import { actionKey, openActionsKey, RESULT_LIFETIME_S } from '../../common/actions.ts';
 import { boardAt, boardId, type BoardRef, type BoardSource } from '../../common/board/board.ts';
 import type { BoardIndex, ScoreChange } from '../../common/board/board-index.ts';
@@ -76,7 +77,13 @@ export class Publisher {
       else byInstance.set(job.replyTo, [reply]);
       if (reply.outcome === 'completed' && isCounted(item)) {
         const reached = milestones.get(i);
-        events.push({ ...reply.result, type: item.type, ...(reached && { milestones: reached }) });
+        const achievements = item.unlocked?.map((key) => ({ key, title: achievementTitle(key) }));
+        events.push({
+          ...reply.result,
+          type: item.type,
+          ...(reached && { milestones: reached }),
+          ...(achievements && { achievements }),
+        });
       }
       // Whoever waited for this one has been answered 202 by now.
       if (job.waitMs !== undefined && Date.now() - job.acceptedAt >= job.waitMs) {
