@@ -145,7 +145,7 @@ describe('one order everywhere', () => {
     const flush = async (): Promise<void> => {
       if (batch.length === 0) return;
       await db('actions').insert(batch.map(toAction));
-      const { rows } = await ledger.apply(batch.map(({ client: _, ...job }) => job));
+      const { rows } = await ledger.apply(batch.map(asSigned));
       batch = [];
       await sync(rows);
     };
@@ -196,6 +196,12 @@ describe('one order everywhere', () => {
     }
     await flush();
   }
+
+  /** As a job of a server-signed action is: its terms stand in the action. */
+  const asSigned = (job: CompletionJob): CompletionJob => {
+    const { kind, actionId, userId, acceptedAt, tokenHash, ip, userAgent, replyTo } = job;
+    return { kind, actionId, userId, acceptedAt, tokenHash, ip, userAgent, replyTo };
+  };
 
   const toAction = ({ actionId, userId, acceptedAt, client }: CompletionJob) => ({
     id: actionId,
