@@ -16,15 +16,12 @@ export interface OpenPageOptions {
   /** CSS pixels */
   readonly viewport?: { width: number; height: number };
   readonly colorScheme?: 'light' | 'dark';
-  /** picture pixels for one CSS pixel */
-  readonly scale?: number;
 }
 
 /** Opens an empty page in a real Chromium: the one on PATH, else the one that came with the packages. */
 export async function openPage({
   viewport = { width: 1280, height: 800 },
   colorScheme = 'light',
-  scale = 1,
 }: OpenPageOptions = {}): Promise<OpenPage> {
   const browser = await chromium.launch({
     executablePath: (await onPath('chromium')) ?? (await bundled.executablePath()),
@@ -32,7 +29,7 @@ export async function openPage({
     args: ['--disable-gpu', '--disable-dev-shm-usage', '--no-zygote'],
     chromiumSandbox: false,
   });
-  const context = await browser.newContext({ viewport, colorScheme, deviceScaleFactor: scale });
+  const context = await browser.newContext({ viewport, colorScheme });
   const page = await context.newPage();
   const complaints: string[] = [];
   page.on('console', (message) => {
