@@ -1,6 +1,5 @@
-/** Milestones that a user reaches once, on the global leaderboard, all time. */
-export const scoreMilestones = [100, 500, 1000, 5000, 10_000] as const;
-export const rankMilestones = [100, 10, 3, 1] as const;
+/** Places on the global leaderboard, all time, that a user reaches once. Milestones of the score stand in SQL, where they unlock. */
+const rankMilestones = [100, 10, 3, 1] as const;
 
 /** What an achievement is called, by its key; a key of an older version is its own title. */
 export function achievementTitle(key: string): string {
@@ -9,3 +8,7 @@ export function achievementTitle(key: string): string {
   if (kind === 'rank') return figure === '1' ? 'First place' : `Top ${figure ?? ''}`;
   return key;
 }
+
+/** Keys of the rank achievements that a user has at a rank (1-based): second place is in the top 3, 10 and 100. */
+export const rankAchievements = (rank: number | undefined): string[] =>
+  rank === undefined ? [] : rankMilestones.filter((place) => rank <= place).map((place) => `rank-${place}`);

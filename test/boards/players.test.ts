@@ -43,8 +43,12 @@ describe('players: history, achievements, friends, bans, corrections, export and
   it('unlocks a score milestone once', async () => {
     const player = await Player.join(api());
     for (let i = 0; i < 3; i += 1) await player.play(api(), 'COMPLETE_QUEST', 'game1');
-    const { body } = await get(player, `/users/${player.userId}/achievements`);
-    const scores = body.achievements.filter(({ key }: any) => key.startsWith('score-'));
+    const achievements = async () =>
+      (await get(player, `/users/${player.userId}/achievements`)).body.achievements;
+    await eventually(async () =>
+      expect((await achievements()).map(({ key }: any) => key)).to.include('rank-100'),
+    );
+    const scores = (await achievements()).filter(({ key }: any) => key.startsWith('score-'));
     expect(scores).to.have.length(1);
     expect(scores[0]).to.include({ key: 'score-100', title: '100 points' });
   });

@@ -126,7 +126,9 @@ export class Ledger {
   }
 
   /** Keeps the ranks that completions were answered with. */
-  async recordRanks(ranks: readonly (readonly [string, number | null, number | null])[]): Promise<void> {
+  async recordRanks(
+    ranks: readonly (readonly [string, number | null, number | null, number | null])[],
+  ): Promise<void> {
     await this.#db.raw('select record_ranks(?::jsonb)', [JSON.stringify(ranks)]);
   }
 }

@@ -1,6 +1,6 @@
-import { achievementTitle } from '../../common/achievements.ts';
+import { achievementTitle, rankAchievements } from '../../common/achievements.ts';
 import { actionKey, openActionsKey, RESULT_LIFETIME_S } from '../../common/actions.ts';
-import { boardAt, boardId, type BoardRef, type BoardSource } from '../../common/board/board.ts';
+import { boardAt, boardId, GLOBAL_BOARD, type BoardRef, type BoardSource } from '../../common/board/board.ts';
 import type { BoardIndex, ScoreChange } from '../../common/board/board-index.ts';
 import { boardOfRow, changeOfRow, type IndexRow } from '../../common/board/index-rows.ts';
 import {
@@ -77,12 +77,13 @@ export class Publisher {
       else byInstance.set(job.replyTo, [reply]);
       if (reply.outcome === 'completed' && isCounted(item)) {
         const reached = milestones.get(i);
-        const achievements = item.unlocked?.map((key) => ({ key, title: achievementTitle(key) }));
+        const unlocked = [...(item.unlocked ?? []), ...rankAchievements(globalEntry(reached))];
+        const achievements = unlocked.map((key) => ({ key, title: achievementTitle(key) }));
         events.push({
           ...reply.result,
           type: item.type,
           ...(reached && { milestones: reached }),
-          ...(achievements && { achievements }),
+          ...(achievements.length > 0 && { achievements }),
         });
       }
       // Whoever waited for this one has been answered 202 by now.
@@ -96,7 +97,14 @@ export class Publisher {
     if (events.length > 0) pipeline.publish(channels.completions, JSON.stringify(events));
     unwrap(await pipeline.exec());
 
-    this.#recorder.add(events.map(({ actionId, rank }) => [actionId, rank.previous, rank.current]));
+    this.#recorder.add(
+      events.map(({ actionId, rank, milestones: reached }) => [
+        actionId,
+        rank.previous,
+        rank.current,
+        globalEntry(reached) ?? null,
+      ]),
+    );
     return replies;
   }
 
@@ -251,3 +259,7 @@ function toResult(job: CompletionJob, item: Counted, ranks: Ranks | undefined): 
     completedAt: new Date(item.completedAt).toISOString(),
   };
 }
+
+/** The rank with which a completion entered the top of the global leaderboard, all time; undefined when it did not. */
+const globalEntry = (reached: CompletionEvent['milestones']): number | undefined =>
+  reached?.find(({ leaderboard, period }) => leaderboard === GLOBAL_BOARD && period === 'all')?.rank;

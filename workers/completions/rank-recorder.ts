@@ -1,7 +1,13 @@
 import type { Logger } from '../../common/logger.ts';
 import type { Ledger } from './ledger.ts';
 
-type Ranks = readonly [actionId: string, previous: number | null, current: number | null];
+/** `entered`: the rank with which it entered the top of the global leaderboard, which unlocks achievements. */
+type Ranks = readonly [
+  actionId: string,
+  previous: number | null,
+  current: number | null,
+  entered: number | null,
+];
 
 const EVERY_MS = 100;
 /** What is kept while Postgres is away; the ranks of more completions than that are not worth the memory. */
