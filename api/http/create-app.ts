@@ -146,6 +146,8 @@ async function readBody(ctx: Koa.Context): Promise<unknown> {
   if (!hasBody) return {};
   if (!ctx.is('json', '+json'))
     throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json.');
+  if (!/^(utf-?8)?$/i.test(ctx.request.charset))
+    throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send the body as UTF-8 JSON, not encoded otherwise.');
   await parseJson(ctx as Parameters<typeof parseJson>[0], () => Promise.resolve());
   const body: unknown = (ctx.request as { body?: unknown }).body ?? {};
   return body;
