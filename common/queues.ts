@@ -59,7 +59,7 @@ export interface CorrectionJob {
 export type PartitionJob = CompletionJob | ResyncJob | CorrectionJob;
 
 const userId = Joi.string().pattern(userIdPattern).required();
-const completionJob = Joi.object<CompletionJob>({
+export const completionJobSchema = Joi.object<CompletionJob>({
   kind: Joi.valid('completion').required(),
   actionId: Joi.string().max(64).required(),
   userId,
@@ -91,7 +91,7 @@ const correctionJob = Joi.object<CorrectionJob>({
   replyTo: Joi.string().max(64).required(),
 });
 const partitionJobs: Record<string, Joi.Schema<PartitionJob>> = {
-  completion: completionJob as Joi.Schema,
+  completion: completionJobSchema as Joi.Schema,
   resync: resyncJob as Joi.Schema,
   correction: correctionJob as Joi.Schema,
 };
@@ -100,7 +100,8 @@ const partitionJobs: Record<string, Joi.Schema<PartitionJob>> = {
 export function parsePartitionJob(data: unknown): PartitionJob {
   const kind = String((data as { kind?: unknown } | null)?.kind);
   const schema =
-    (Object.hasOwn(partitionJobs, kind) ? partitionJobs[kind] : undefined) ?? (completionJob as Joi.Schema);
+    (Object.hasOwn(partitionJobs, kind) ? partitionJobs[kind] : undefined) ??
+    (completionJobSchema as Joi.Schema);
   return check(data, schema, 'The job’s payload is not one that Laurel wrote:');
 }
 

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { circuitBreaker, ConsecutiveBreaker, handleAll, type CircuitBreakerPolicy } from 'cockatiel';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { Logger } from './logger.ts';
 
@@ -6,8 +7,11 @@ export { Redis };
 
 const reconnect = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 5), 1000);
 
-/** How long a command may take before its caller gives up, milliseconds. A frozen Redis would hang it for ever. */
-const COMMAND_TIMEOUT_MS = 1500;
+/**
+ * How long a command may take before its caller gives up, milliseconds. A frozen Redis would hang it for ever. A read asks
+ * Redis three times at most (who is it, is it within the limits, the board), and must be answered within 4 s all the same.
+ */
+const COMMAND_TIMEOUT_MS = 1000;
 
 const options = {
   /** Fails at once while Redis is away: the caller has a fall-back, or an honest 503. */
@@ -47,6 +51,16 @@ export function createRedis(url: string, use: keyof typeof options, log: Logger)
   });
   return redis;
 }
+
+const FAILURES_THAT_OPEN = 3;
+const REST_MS = 1000;
+
+/**
+ * For readers that have a fall-back: after a few failures in a row Redis is not asked for a second, so that they do not each
+ * wait for its time-out.
+ */
+export const redisBreaker = (): CircuitBreakerPolicy =>
+  circuitBreaker(handleAll, { halfOpenAfter: REST_MS, breaker: new ConsecutiveBreaker(FAILURES_THAT_OPEN) });
 
 /** Waits until a connection is ready. @throws when it is not within the time, milliseconds. */
 export async function untilReady(redis: Redis, timeoutMs: number): Promise<void> {

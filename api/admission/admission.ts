@@ -1,7 +1,6 @@
-import { circuitBreaker, ConsecutiveBreaker, handleAll } from 'cockatiel';
 import { actionKey, openActionsKey, PENDING } from '../../common/actions.ts';
 import type { Config } from '../../common/config.ts';
-import { loadScript, scriptCaller, type Redis } from '../../common/redis.ts';
+import { loadScript, redisBreaker, scriptCaller, type Redis } from '../../common/redis.ts';
 import { countedAddress } from '../../common/client-ip.ts';
 import { Problem, unavailable } from '../http/problem.ts';
 
@@ -66,7 +65,7 @@ export class AdmissionControl {
   readonly #redis: Redis;
   readonly #call: ReturnType<typeof scriptCaller>;
   readonly #config: Settings;
-  readonly #breaker = circuitBreaker(handleAll, { halfOpenAfter: 1000, breaker: new ConsecutiveBreaker(3) });
+  readonly #breaker = redisBreaker();
 
   constructor(redis: Redis, config: Settings) {
     this.#redis = redis;

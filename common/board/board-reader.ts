@@ -1,4 +1,4 @@
-import { circuitBreaker, ConsecutiveBreaker, handleAll, type CircuitBreakerPolicy } from 'cockatiel';
+import { redisBreaker } from '../redis.ts';
 import {
   BoardIncomplete,
   type BoardPage,
@@ -8,24 +8,17 @@ import {
   type StandingsAnswer,
 } from './board.ts';
 
-/** How long Redis is left alone after it failed a few times in a row, milliseconds. */
-const REST_MS = 1000;
-
-/**
- * Reads boards from Redis, and from Postgres while Redis is away, frozen, or being filled again. After a few failures in
- * a row Redis is not asked for a second, so that readers do not each wait for its time-out.
- */
+/** Reads boards from Redis, and from Postgres while Redis is away, frozen, or being filled again. */
 export class BoardReader implements BoardSource {
   readonly #index: BoardSource;
   readonly #table: BoardSource;
-  readonly #breaker: CircuitBreakerPolicy;
+  readonly #breaker = redisBreaker();
   readonly #onFallback: () => void;
 
   constructor(index: BoardSource, table: BoardSource, onFallback: () => void = () => undefined) {
     this.#index = index;
     this.#table = table;
     this.#onFallback = onFallback;
-    this.#breaker = circuitBreaker(handleAll, { halfOpenAfter: REST_MS, breaker: new ConsecutiveBreaker(3) });
   }
 
   page(board: BoardRef, offset: number, limit: number): Promise<BoardPage> {

@@ -156,6 +156,7 @@ describe('BoardSource', () => {
               userId: id,
               rank: rankOf(id),
               score: expected.find((entry) => entry.userId === id)?.score ?? 0,
+              reachedAt: expected.find((entry) => entry.userId === id)?.reachedAt ?? 0,
             })),
           );
 

@@ -45,13 +45,17 @@ export class KeySet {
    */
   async find(id: string | undefined): Promise<KeyObject | undefined> {
     const { freshMs, keptMs, retryMs } = this.#times;
-    const now = Date.now();
-    if (now - this.#readAt >= freshMs && now - this.#triedAt >= retryMs)
-      await this.#read().catch(() => undefined);
-    if (Date.now() - this.#readAt >= keptMs)
-      throw new KeySetAway('the keys of the identity service cannot be read');
-    const known = this.#pick(id);
-    if (known || !this.#mayAskFor()) return known;
+    const age = Date.now() - this.#readAt;
+    const mayTry = this.#reading !== undefined || Date.now() - this.#triedAt >= retryMs;
+    const known = age < keptMs ? this.#pick(id) : undefined;
+    if (known) {
+      // Nobody waits for this: a service that hangs must not hold up those whose key is known.
+      if (age >= freshMs && mayTry) void this.#read().catch(() => undefined);
+      return known;
+    }
+    if (age >= keptMs) {
+      if (!mayTry) throw new KeySetAway('the keys of the identity service cannot be read');
+    } else if (!this.#mayAskFor()) return undefined;
     await this.#read();
     return this.#pick(id);
   }

@@ -2,7 +2,7 @@ import Joi from 'joi';
 import { LRUCache } from 'lru-cache';
 import { announce, type EventListener } from '../events.ts';
 import type { Database } from '../postgres.ts';
-import { loadScript, scriptCaller, unwrap, type Redis } from '../redis.ts';
+import { loadScript, redisBreaker, scriptCaller, unwrap, type Redis } from '../redis.ts';
 
 export type Role = 'player' | 'admin';
 
@@ -82,7 +82,10 @@ export class UserDirectory {
   readonly #db: Database;
   readonly #redis: Redis;
   readonly #call: ReturnType<typeof scriptCaller>;
+  readonly #breaker = redisBreaker();
   readonly #memory = new LRUCache<string, UserProfile>({ max: MEMORY_USERS, ttl: MEMORY_MS });
+  /** how many changes have been heard of */
+  #changes = 0;
 
   constructor(db: Database, redis: Redis) {
     this.#db = db;
@@ -93,9 +96,12 @@ export class UserDirectory {
   /** Forgets users whose profile changed, as soon as it is announced. */
   async start(events: EventListener): Promise<void> {
     await events.onChange((event) => {
-      if (event.kind === 'user') this.#memory.delete(event.userId);
+      if (event.kind === 'user') this.#forget(event.userId);
     });
-    events.onResumed(() => this.#memory.clear());
+    events.onResumed(() => {
+      this.#changes += 1;
+      this.#memory.clear();
+    });
   }
 
   /** @returns undefined for a user that does not exist @throws when it is not known and the stores are away */
@@ -113,10 +119,17 @@ export class UserDirectory {
       else missing.push(userId);
     }
     if (missing.length === 0) return found;
+    const changes = this.#changes;
     for (const profile of await this.#fromRedis(missing)) found.set(profile.userId, profile);
     const unknown = missing.filter((userId) => !found.has(userId));
-    if (unknown.length > 0)
-      for (const profile of await this.#fromPostgres(unknown)) found.set(profile.userId, profile);
+    if (unknown.length > 0) {
+      const profiles = await this.#fromPostgres(unknown);
+      for (const profile of profiles) found.set(profile.userId, profile);
+      // Nobody waits for this: a frozen Redis must not hold up what Postgres has answered.
+      void this.#remember(profiles).catch(() => undefined);
+    }
+    // What was read while somebody was banned may be what was true before.
+    if (changes !== this.#changes) return found;
     for (const userId of missing) {
       const profile = found.get(userId);
       if (profile) this.#memory.set(userId, profile);
@@ -124,18 +137,26 @@ export class UserDirectory {
     return found;
   }
 
+  #forget(userId: string): void {
+    this.#changes += 1;
+    this.#memory.delete(userId);
+  }
+
   /** Takes a profile that has just been written to Postgres into Redis, and tells every process. */
   async changed(userId: string): Promise<void> {
-    this.#memory.delete(userId);
-    await this.#fromPostgres([userId]);
+    this.#forget(userId);
+    await this.#remember(await this.#fromPostgres([userId])).catch(() => undefined);
     await announce(this.#redis, { kind: 'user', userId });
   }
 
   async #fromRedis(userIds: readonly string[]): Promise<UserProfile[]> {
     try {
-      const pipeline = this.#redis.pipeline();
-      for (const userId of userIds) pipeline.hget(key(userId), 'profile');
-      return unwrap(await pipeline.exec()).flatMap((json) => {
+      const replies = await this.#breaker.execute(async () => {
+        const pipeline = this.#redis.pipeline();
+        for (const userId of userIds) pipeline.hget(key(userId), 'profile');
+        return unwrap(await pipeline.exec());
+      });
+      return replies.flatMap((json) => {
         if (typeof json !== 'string') return [];
         const { value, error } = profileSchema.validate(JSON.parse(json), { convert: false });
         return error ? [] : [value];
@@ -149,9 +170,7 @@ export class UserDirectory {
     const rows = await this.#db<UserRow>('users')
       .select(...columns)
       .whereIn('id', userIds);
-    const profiles = rows.map(toProfile);
-    await this.#remember(profiles).catch(() => undefined);
-    return profiles;
+    return rows.map(toProfile);
   }
 
   async #remember(profiles: readonly UserProfile[]): Promise<void> {

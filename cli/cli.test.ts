@@ -1,0 +1,76 @@
+import { execFile } from 'node:child_process';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { temporaryFolder } from '../test/support/run-folder.ts';
+import { useStores } from '../test/support/stores.ts';
+
+const entry = join(import.meta.dirname, 'index.ts');
+
+interface Result {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The command line on a data folder, with these variables and no other. */
+function laurel(args: readonly string[], dataDir: string, env: Record<string, string> = {}): Promise<Result> {
+  return new Promise((resolve) => {
+    const options = { env: { PATH: process.env['PATH'], DATA_DIR: dataDir, ...env } };
+    execFile(process.execPath, ['--import', 'tsx', entry, ...args], options, (error, stdout, stderr) => {
+      resolve({ code: typeof error?.code === 'number' ? error.code : error ? -1 : 0, stdout, stderr });
+    });
+  });
+}
+
+describe('laurel, the command line', function () {
+  this.timeout(60_000);
+
+  const stores = useStores();
+  let folder: string;
+
+  before(async () => {
+    folder = await temporaryFolder('cli');
+  });
+
+  it('tells its commands and exit codes', async () => {
+    const { code, stdout } = await laurel(['--help'], folder);
+    expect(code).to.equal(0);
+    for (const word of ['migrate', 'seed', 'reconcile', 'Exit codes']) expect(stdout).to.include(word);
+  });
+
+  it('ends with 2 on a command that it does not know', async () => {
+    const { code, stderr } = await laurel(['recncile'], folder);
+    expect(code).to.equal(2);
+    expect(stderr).to.include('recncile');
+  });
+
+  it('ends with 2, and says what to do, when no store is named and none runs', async () => {
+    const { code, stderr } = await laurel(['migrate'], folder);
+    expect(code).to.equal(2);
+    expect(stderr.trim().split('\n')).to.have.length(1);
+    expect(stderr).to.include('DATABASE_URL and REDIS_URL').and.to.include('npm start');
+  });
+
+  it('ends with 1 at once, and without the password, when Postgres refuses it', async () => {
+    const url = new URL(stores.databaseUrl);
+    url.pathname = '/no_such_database';
+    const env = { DATABASE_URL: url.href, REDIS_URL: stores.redis.url };
+    const { code, stderr } = await laurel(['migrate'], folder, env);
+    expect(code).to.equal(1);
+    expect(stderr).to.include('no_such_database').and.to.include('DATABASE_URL');
+    if (url.password !== '') expect(stderr).not.to.include(url.password);
+  });
+
+  it('uses the stores of the `npm start` that runs on the data folder', async () => {
+    const dataDir = join(folder, 'data');
+    await mkdir(dataDir);
+    const endpoints = { databaseUrl: stores.databaseUrl, redisUrl: stores.redis.url };
+    await writeFile(join(dataDir, 'endpoints.json'), JSON.stringify(endpoints));
+    const migrated = await laurel(['migrate'], dataDir);
+    expect(migrated.code, migrated.stderr).to.equal(0);
+    const seeded = await laurel(['seed'], dataDir);
+    expect(seeded.code, seeded.stderr).to.equal(0);
+    expect(seeded.stdout).to.include('No administrator was made');
+  });
+});
