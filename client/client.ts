@@ -1,6 +1,7 @@
 import { Actions } from './actions.ts';
 import type { CompleteOptions, StartOptions } from './actions.ts';
 import { Http } from './http.ts';
+import { onPlatform } from './platform.ts';
 import { Reads } from './reads.ts';
 import type { BoardQuery } from './reads.ts';
 import { Session } from './session.ts';
@@ -286,14 +287,9 @@ export class LaurelClient {
   }
 
   #listenForNetwork(): void {
-    if (typeof globalThis.addEventListener !== 'function') return;
-    const listener = () => {
+    this.#unlistenOnline = onPlatform('online', () => {
       this.#hub.hurry();
       for (const watcher of this.#watchers) watcher.refresh();
-    };
-    globalThis.addEventListener('online', listener);
-    this.#unlistenOnline = () => {
-      globalThis.removeEventListener('online', listener);
-    };
+    });
   }
 }

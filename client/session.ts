@@ -1,6 +1,7 @@
 import { Emitter } from './emitter.ts';
 import { LaurelError, isRecord, toLaurelError } from './errors.ts';
 import type { Http, HttpRequest, HttpResponse } from './http.ts';
+import { alone, onPlatform } from './platform.ts';
 import type { SessionEvent, SessionUser, StorageLike } from './types.ts';
 
 const STORAGE_KEY = 'laurel.session';
@@ -130,7 +131,7 @@ export class Session {
     if (this.#outside) return this.#outside();
     if (this.#refreshing) return this.#refreshing;
     if (this.#kept && this.#kept.accessToken !== stale) return this.#kept.accessToken;
-    this.#refreshing = alone(() => this.#rotate(stale)).finally(() => {
+    this.#refreshing = alone(STORAGE_KEY, () => this.#rotate(stale)).finally(() => {
       this.#refreshing = null;
     });
     return this.#refreshing;
@@ -220,15 +221,10 @@ export class Session {
   }
 
   #listenToOtherTabs(): void {
-    if (!this.#storage || typeof globalThis.addEventListener !== 'function') return;
-    const listener = (event: Event) => {
-      const { key, storageArea } = event as StorageEvent;
+    if (!this.#storage) return;
+    this.#unlisten = onPlatform('storage', ({ key, storageArea }) => {
       if (storageArea === this.#storage && (key === STORAGE_KEY || key === null)) this.#adopt(this.#read());
-    };
-    globalThis.addEventListener('storage', listener);
-    this.#unlisten = () => {
-      globalThis.removeEventListener('storage', listener);
-    };
+    });
   }
 }
 
@@ -258,10 +254,4 @@ function isKept(value: unknown): value is Kept {
     isRecord(value['user']) &&
     typeof value['user']['userId'] === 'string'
   );
-}
-
-/** One at a time over all tabs of the origin, where the platform can (secure contexts). */
-function alone<T>(run: () => Promise<T>): Promise<T> {
-  const locks = globalThis.navigator?.locks as LockManager | undefined;
-  return locks ? locks.request(STORAGE_KEY, run) : run();
 }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
+import { Redis } from 'ioredis';
 import { after, before } from 'mocha';
 import { io } from 'socket.io-client';
 import { LaurelClient, type BoardUpdate, type BoardWatcher, type TransportName } from '../../client/index.ts';
@@ -77,7 +78,6 @@ describe('live clients through faults', function () {
 
   /** Every client ends with the board as Postgres has it, without having done anything. */
   const converges = async (): Promise<void> => {
-    const began = Date.now();
     await eventually(
       async () => {
         const { entries } = await new BoardTable(db).page(boardAt('global', 'all', 0), 0, 10);
@@ -90,60 +90,70 @@ describe('live clients through faults', function () {
       },
       { timeoutMs: 15_000, everyMs: 50 },
     );
-    if (process.env['LAUREL_TELL']) console.error(`converged in ${Date.now() - began} ms`);
+  };
+
+  /** Something new has reached every client since now. */
+  const progress = async (): Promise<void> => {
+    const seen = viewers.map(({ updates }) => updates.length);
+    await eventually(
+      () => {
+        for (const [i, { updates, transport }] of viewers.entries())
+          expect(updates.length, transport).to.be.above(seen[i]!);
+      },
+      { timeoutMs: 20_000 },
+    );
+  };
+
+  /** Does something to the stores in the midst of traffic, which goes on until it reaches everybody again. */
+  const through = async (fault: () => Promise<void>): Promise<void> => {
+    const stop = traffic();
+    try {
+      await progress();
+      await fault();
+      await progress();
+    } finally {
+      await stop();
+    }
+    await converges();
   };
 
   it('end with the true board after plain traffic, each step on top of the one before', async () => {
-    const stop = traffic();
-    await eventually(() => {
-      for (const { updates } of viewers) expect(updates).to.have.length.above(3);
-    });
-    await stop();
-    await converges();
+    await through(progress);
     for (const { updates, transport } of viewers) {
       const versions = updates.map(({ board }) => board.version);
       expect(versions, transport).to.deep.equal([...new Set(versions)].sort((a, b) => a - b));
     }
   });
 
-  it('after Redis was restarted under traffic', async () => {
-    const stop = traffic();
-    await stores.redis.restart();
-    await stop();
-    await converges();
-  });
+  it('after Redis was restarted', () => through(() => stores.redis.restart()));
 
-  it('after Redis was frozen for 5 s under traffic', async () => {
-    const stop = traffic();
-    stores.redis.freeze();
-    await delay(5_000);
-    stores.redis.thaw();
-    await stop();
-    await converges();
-  });
+  it('after Redis was killed', () =>
+    through(async () => {
+      await stores.redis.kill9();
+      await stores.redis.restart();
+    }));
 
-  it('after Redis was emptied under traffic', async () => {
-    const stop = traffic();
-    await stores.redis.flush();
-    await stop();
-    await converges();
-  });
+  it('after Redis was frozen for 5 s', () =>
+    through(async () => {
+      stores.redis.freeze();
+      await delay(5_000);
+      stores.redis.thaw();
+    }));
+
+  it('after Redis was emptied', () => through(() => stores.redis.flush()));
+
+  it('after their subscriptions were cut', () =>
+    through(async () => {
+      const redis = new Redis(stores.redis.url);
+      await redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+      await redis.quit();
+    }));
 
   it('after one of the instances was killed: its clients move to the other', async () => {
-    const stop = traffic();
-    realtime[0]!.process!.kill('SIGKILL');
-    await eventually(() => expect(realtime[0]!.process!.signalCode).to.equal('SIGKILL'));
-    await eventually(
-      () => {
-        for (const { watcher, transport } of viewers) expect(watcher.transport).to.equal(transport);
-      },
-      { timeoutMs: 15_000 },
-    );
-    const seen = viewers.map(({ updates }) => updates.length);
-    await eventually(() => {
-      for (const [i, { updates }] of viewers.entries()) expect(updates.length).to.be.above(seen[i]!);
+    await through(async () => {
+      realtime[0]!.process!.kill('SIGKILL');
+      await eventually(() => expect(realtime[0]!.process!.signalCode).to.equal('SIGKILL'));
     });
-    await stop();
-    await converges();
+    for (const { watcher, transport } of viewers) expect(watcher.transport).to.equal(transport);
   });
 });
