@@ -49,12 +49,14 @@ create function index_rows(user_ids text[], board_period_ids integer[]) returns 
   join users u on u.id = s.user_id
 $$;
 
--- Applies completions in the order given, all or none, each at most once.
+-- Applies completions in the order given, all or none, each at most once. What the same users had been promised earlier
+-- (202) and Redis has forgotten since comes along in its place, so that nothing that they did later overtakes it.
 --
--- items: array, in order, of
+-- items: array, in order, of jobs, each with
 --   actionId, userId, acceptedAt (ms), transactionId, tokenHash (hex; null for client-signed), ip, userAgent,
 --   and for client-signed ones `client`: {type, leaderboard, points, difficulty}
--- returns {items: [{actionId, outcome, ...}], rows: see index_rows}; outcome is
+-- returns {items: [{actionId, outcome, ...}], rows: see index_rows, jobs: what was applied, in order, if it is not what was
+-- given}; outcome is
 --   completed      it counts now
 --   duplicate      it counted before; the same figures as then
 --   cancelled | rejected | held | unknown | not_yours | token_mismatch   it does not count
@@ -68,8 +70,20 @@ declare
   touched_users text[];
   touched_boards integer[];
   applied timestamptz;
+  forgotten jsonb;
 begin
   perform lock_users((select array_agg(i ->> 'userId') from jsonb_array_elements(items) i));
+
+  select jsonb_agg(q.payload || jsonb_build_object('transactionId', gen_random_uuid())) into forgotten
+  from (
+    select i ->> 'userId' as user_id, max((i ->> 'acceptedAt')::bigint) as newest from jsonb_array_elements(items) i group by 1
+  ) u
+  join queued_completions q on q.user_id = u.user_id and q.accepted_at < from_epoch_ms(u.newest)
+  where q.action_id not in (select i ->> 'actionId' from jsonb_array_elements(items) i);
+  if forgotten is not null then
+    select jsonb_agg(i order by (i ->> 'acceptedAt')::bigint, n) into items
+    from jsonb_array_elements(forgotten || items) with ordinality e(i, n);
+  end if;
   -- Under the lock, so that a user's entries bear times in the order in which they were applied.
   applied := clock_timestamp();
   -- Closing a period waits for the batches under way, and those that come after it see that it is closed.
@@ -199,7 +213,10 @@ begin
     and bp.starts_at = period_start(p.period, a.accepted_at) and bp.closed_at is null;
 
   result_rows := coalesce(index_rows(touched_users, touched_boards), '[]');
-  return jsonb_build_object('items', result_items, 'rows', result_rows);
+  return jsonb_build_object('items', result_items, 'rows', result_rows)
+    || case when forgotten is null then '{}'
+      else jsonb_build_object('jobs', (select jsonb_agg(i - 'transactionId' order by n) from jsonb_array_elements(items) with ordinality e(i, n)))
+    end;
 end $$;
 
 -- Makes a 202 durable: the action is queued, and the payload is kept until it has been applied.

@@ -2,7 +2,7 @@ import Joi from 'joi';
 import { newId } from '../../common/ids.ts';
 import { indexRowsSchema, type IndexRow } from '../../common/board/index-rows.ts';
 import type { Database } from '../../common/postgres.ts';
-import type { CompletionJob, CorrectionJob } from '../../common/queues.ts';
+import { completionJobSchema, type CompletionJob, type CorrectionJob } from '../../common/queues.ts';
 import { check } from '../../common/validate.ts';
 
 /** What Postgres says of one completion of a transaction. Times are ms since the epoch. */
@@ -29,6 +29,8 @@ export type AppliedItem =
     };
 
 export interface AppliedBatch {
+  /** what was applied, in order: the jobs given, and earlier ones of the same users that Redis had forgotten */
+  readonly jobs: readonly CompletionJob[];
   readonly items: readonly AppliedItem[];
   /** absolute score rows of every board that the batch touched */
   readonly rows: readonly IndexRow[];
@@ -52,7 +54,8 @@ const refused = Joi.object({
   outcome: Joi.valid('cancelled', 'rejected', 'held', 'unknown', 'not_yours', 'token_mismatch').required(),
   actionId: Joi.string().required(),
 }).unknown();
-const batchSchema = Joi.object<AppliedBatch>({
+const batchSchema = Joi.object<Omit<AppliedBatch, 'jobs'> & { readonly jobs?: readonly CompletionJob[] }>({
+  jobs: Joi.array().items(completionJobSchema),
   items: Joi.array().items(Joi.alternatives(counted, refused)).required(),
   rows: indexRowsSchema,
 });
@@ -90,21 +93,12 @@ export class Ledger {
 
   /** Applies completions in order in one transaction and one round trip; none twice. See `apply_completions`. */
   async apply(jobs: readonly CompletionJob[]): Promise<AppliedBatch> {
-    const items = jobs.map(({ actionId, userId, acceptedAt, tokenHash, ip, userAgent, client }) => ({
-      actionId,
-      userId,
-      acceptedAt,
-      tokenHash,
-      ip,
-      userAgent,
-      client,
-      transactionId: newId(),
-    }));
+    const items = jobs.map((job) => ({ ...job, transactionId: newId() }));
     const { rows } = await this.#db.raw<{ rows: { batch: unknown }[] }>(
       'select apply_completions(?::jsonb) as batch',
       [JSON.stringify(items)],
     );
-    return check(rows[0]?.batch, batchSchema);
+    return { jobs, ...check(rows[0]?.batch, batchSchema) };
   }
 
   /** Applies a correction once. See `apply_correction`. */

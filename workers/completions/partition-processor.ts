@@ -70,11 +70,9 @@ export function createPartitionProcessor(deps: PartitionDeps) {
   }
 
   /** Applies a batch; if one completion in it breaks the transaction, only the first, so that each is judged alone. */
-  async function apply(
-    jobs: readonly CompletionJob[],
-  ): Promise<{ jobs: readonly CompletionJob[]; batch: AppliedBatch }> {
+  async function apply(jobs: readonly CompletionJob[]): Promise<AppliedBatch> {
     try {
-      return { jobs, batch: await untilStoresAnswer(() => ledger.apply(jobs), isTransient) };
+      return await untilStoresAnswer(() => ledger.apply(jobs), isTransient);
     } catch (error) {
       if (jobs.length === 1 || error instanceof Interrupted) throw error;
       log.error({ err: error, count: jobs.length }, 'a batch failed; applying its first completion alone');
@@ -83,9 +81,9 @@ export function createPartitionProcessor(deps: PartitionDeps) {
   }
 
   async function complete(first: CompletionJob): Promise<PartitionResult> {
-    const { jobs, batch } = await apply([first, ...(batchMax > 1 ? await takeAlong() : [])]);
-    onBatch(jobs.length);
-    const replies = await untilStoresAnswer(() => publisher.publish(jobs, batch), isStoreAway);
+    const batch = await apply([first, ...(batchMax > 1 ? await takeAlong() : [])]);
+    onBatch(batch.jobs.length);
+    const replies = await untilStoresAnswer(() => publisher.publish(batch), isStoreAway);
     for (const { actionId, outcome } of replies) done.set(actionId, { outcome });
     return done.get(first.actionId) ?? { outcome: 'unknown' };
   }

@@ -1,5 +1,5 @@
 import { achievementTitle, rankAchievements } from '../../common/achievements.ts';
-import { actionKey, openActionsKey, RESULT_LIFETIME_S } from '../../common/actions.ts';
+import { actionKey, openActionsKey, parseResult, RESULT_LIFETIME_S } from '../../common/actions.ts';
 import { boardAt, boardId, GLOBAL_BOARD, type BoardRef, type BoardSource } from '../../common/board/board.ts';
 import type { BoardIndex, ScoreChange } from '../../common/board/board-index.ts';
 import { boardOfRow, changeOfRow, type IndexRow } from '../../common/board/index-rows.ts';
@@ -46,10 +46,10 @@ export class Publisher {
   /**
    * Brings the boards up to date, keeps the results for replays, answers the API instances that wait, and emits the
    * events. Two round trips for the whole batch, and a third when somebody entered the top of a board.
-   *
-   * @param jobs what was applied, in order; `batch` has an item for each
    */
-  async publish(jobs: readonly CompletionJob[], batch: AppliedBatch): Promise<CompletionReply[]> {
+  async publish(batch: AppliedBatch): Promise<CompletionReply[]> {
+    const { jobs } = batch;
+    const told = await this.#toldBefore(batch);
     const { ranks, milestones } = await this.#applyToBoards(jobs, batch);
     const replies = jobs.map((job, i): CompletionReply => {
       const item = batch.items[i];
@@ -75,7 +75,7 @@ export class Publisher {
       const waiting = byInstance.get(job.replyTo);
       if (waiting) waiting.push(reply);
       else byInstance.set(job.replyTo, [reply]);
-      if (reply.outcome === 'completed' && isCounted(item)) {
+      if (reply.outcome === 'completed' && isCounted(item) && !told.has(job.actionId)) {
         const reached = milestones.get(i);
         const unlocked = [...(item.unlocked ?? []), ...rankAchievements(globalEntry(reached))];
         const achievements = unlocked.map((key) => ({ key, title: achievementTitle(key) }));
@@ -106,6 +106,21 @@ export class Publisher {
       ]),
     );
     return replies;
+  }
+
+  /**
+   * Which of the completions another worker has applied and announced already, before it died or gave its line away: their
+   * results are kept. Watchers hear of each once.
+   */
+  async #toldBefore({ jobs, items }: AppliedBatch): Promise<Set<string>> {
+    const repeated = jobs.filter((_, i) => items[i]?.outcome === 'duplicate');
+    if (repeated.length === 0) return new Set();
+    const pipeline = this.#redis.pipeline();
+    for (const { userId, actionId } of repeated) pipeline.get(actionKey(userId, actionId));
+    const kept = unwrap(await pipeline.exec());
+    return new Set(
+      repeated.flatMap(({ actionId }, i) => (parseResult(kept[i] as string | null) ? [actionId] : [])),
+    );
   }
 
   /** As `publish`, for a correction: the boards, and the API instance that waits. */

@@ -3,7 +3,7 @@ import type { CompletionJob, Queues } from '../../common/queues.ts';
 import { parsePartitionJob } from '../../common/queues.ts';
 
 /** A completion that was applied in the ordinary way is gone from the table by then. */
-const SWEEP_AFTER_MS = 10_000;
+const SWEEP_AFTER_MS = 5_000;
 const SWEEP_MOST = 5000;
 
 /**

@@ -1,0 +1,125 @@
+import { expect } from 'chai';
+import { Queue } from 'bullmq';
+import { after, before } from 'mocha';
+import type { CompletionJob } from '../../common/queues.ts';
+import { partitionOf, partitionQueue } from '../../common/queues.ts';
+import { createRedis, closeRedis, type Redis } from '../../common/redis.ts';
+import { createLogger } from '../../common/logger.ts';
+import { newId } from '../../common/ids.ts';
+import { eventually } from '../support/eventually.ts';
+import { useStores, type Stores } from '../support/stores.ts';
+import { spawnTier, useSystem, type RunningTier } from '../support/system.ts';
+import { Crowd, progress, withDatabase } from './crowd.ts';
+
+const PARTITIONS = 2;
+const patience = { timeoutMs: 40_000 };
+
+/** Holds the score table, so that whatever transaction is under way stays in the middle, until released. */
+async function holdScores(stores: Stores, while_: () => Promise<void>): Promise<void> {
+  await withDatabase(stores, async (db) => {
+    await db.transaction(async (trx) => {
+      await trx.raw('lock table scores in exclusive mode');
+      await eventually(async () => {
+        const { rows } = await db.raw(
+          `select count(*)::int as n from pg_stat_activity where datname = current_database()
+           and wait_event_type = 'Lock' and query like '%apply_completions%'`,
+        );
+        expect(rows[0].n).to.be.at.least(PARTITIONS);
+      }, patience);
+      await while_();
+    });
+  });
+}
+
+describe('workers that die, stall and leave', function () {
+  this.timeout(120_000);
+  const stores = useStores();
+  const env = { QUEUE_PARTITIONS: String(PARTITIONS), COMPLETE_WAIT_MS: '30000' };
+  const system = useSystem(stores, { api: 2, env });
+  const apis = (): string[] => system.api.map(({ url }) => url);
+  const spawned: RunningTier[] = [];
+  const another = async (): Promise<RunningTier> => {
+    const worker = await spawnTier('workers', stores, env);
+    spawned.push(worker);
+    return worker;
+  };
+  let redis: Redis;
+  before(() => void (redis = createRedis(stores.redis.url, 'blocking', createLogger('test', 'silent'))));
+  after(async () => {
+    await Promise.all(spawned.map((worker) => worker.stop()));
+    await closeRedis(redis);
+  });
+
+  it('moves on after kill -9 in the middle of a transaction: nothing lost, nothing twice, order kept', async () => {
+    // The only worker at first, so that it holds both partitions when it dies.
+    await system.workers[0]!.stop();
+    const victim = await another();
+    const crowd = await Crowd.of(20, stores, 'orphan');
+    const load = crowd.playOn(apis());
+    await progress(crowd, 20, patience.timeoutMs);
+    await holdScores(stores, async () => {
+      victim.process!.kill('SIGKILL');
+      await another();
+    });
+    await progress(crowd, 40, patience.timeoutMs);
+    await load.stop();
+    await crowd.expectAgreement();
+    expect([...crowd.statuses]).to.have.members([200, 201]);
+  });
+
+  it('lets a stalled worker race its successor: nothing twice, order kept', async () => {
+    const sleeper = spawned.at(-1)!;
+    const crowd = await Crowd.of(20, stores, 'sleeper');
+    const load = crowd.playOn(apis());
+    await progress(crowd, 20, patience.timeoutMs);
+    // Its transactions commit while it sleeps; it has told nobody when its successor takes the partitions.
+    await holdScores(stores, async () => {
+      sleeper.process!.kill('SIGSTOP');
+      await another();
+    });
+    await progress(crowd, 40, patience.timeoutMs);
+    sleeper.process!.kill('SIGCONT');
+    await progress(crowd, 40, patience.timeoutMs);
+    await load.stop();
+    await crowd.expectAgreement();
+  });
+
+  it('puts work back in order on SIGTERM', async () => {
+    const crowd = await Crowd.of(20, stores, 'leaver');
+    const load = crowd.playOn(apis());
+    await progress(crowd, 20, patience.timeoutMs);
+    const [, , , ...leavers] = [await another(), ...spawned];
+    expect(leavers).to.have.length.above(0);
+    for (const worker of spawned.slice(0, -1)) await worker.stop();
+    await progress(crowd, 40, patience.timeoutMs);
+    await load.stop();
+    await crowd.expectAgreement();
+  });
+
+  it('fails a job that nobody can read, and one whose action does not exist changes nothing', async () => {
+    const crowd = await Crowd.of(1, stores, 'poisoned');
+    const userId = crowd.userIds[0]!;
+    const queue = new Queue(partitionQueue(partitionOf(userId, PARTITIONS)), { connection: redis });
+    try {
+      const poison = await queue.add('completion', { kind: 'completion', userId, points: 1_000_000 });
+      const forged: CompletionJob = {
+        kind: 'completion',
+        actionId: newId(),
+        userId,
+        acceptedAt: Date.now(),
+        tokenHash: 'ab'.repeat(32),
+        ip: null,
+        userAgent: null,
+        replyTo: 'nobody',
+      };
+      await queue.add('completion', forged, { jobId: forged.actionId });
+      const played = await crowd.playOne(apis()[0]!, userId);
+      expect(played.body.score).to.deep.equal({ previous: 0, current: 10, delta: 10 });
+      expect((await queue.getFailed()).map(({ id }) => id)).to.deep.equal([poison.id]);
+      expect((await queue.getJob(forged.actionId))?.returnvalue).to.deep.equal({ outcome: 'unknown' });
+      await crowd.expectAgreement();
+    } finally {
+      await queue.close();
+    }
+  });
+});
