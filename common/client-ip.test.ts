@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { clientIp } from './client-ip.ts';
+import { clientIp, countedAddress } from './client-ip.ts';
 
 describe('clientIp', () => {
   const cases: [string, string | undefined, number, string][] = [
@@ -16,4 +16,19 @@ describe('clientIp', () => {
       expect(clientIp(peer, forwarded, hops)).to.equal(expected);
     });
   }
+});
+
+describe('countedAddress', () => {
+  const cases: [string, string][] = [
+    ['203.0.113.9', '203.0.113.9'],
+    ['2001:db8::1', '2001:db8:0:0::/64'],
+    ['2001:0DB8:0:0:ffff:1:2:3', '2001:db8:0:0::/64'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['2001:db8:1:2::', '2001:db8:1:2::/64'],
+    ['64:ff9b::203.0.113.9', '64:ff9b:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+  ];
+  for (const [ip, counted] of cases)
+    it(`is ${counted} for ${ip}`, () => expect(countedAddress(ip)).to.equal(counted));
 });
