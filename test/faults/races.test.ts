@@ -1,0 +1,123 @@
+import { createHmac } from 'node:crypto';
+import { expect } from 'chai';
+import { createLogger } from '../../common/logger.ts';
+import { Queues } from '../../common/queues.ts';
+import { closeRedis, createRedis } from '../../common/redis.ts';
+import { eventually } from '../support/eventually.ts';
+import { call, Player, type Answer } from '../support/player.ts';
+import { useStores } from '../support/stores.ts';
+import { useSystem } from '../support/system.ts';
+import { Crowd, expectScores, withDatabase } from './crowd.ts';
+
+describe('a completion and what may cross its way', function () {
+  this.timeout(60_000);
+  const stores = useStores();
+  const system = useSystem(stores, { api: 2 });
+  const api = (n = 0): string => system.api[n % 2]!.url;
+
+  it('lets exactly one of cancelling and completing win, and the ledger says which', async () => {
+    const crowd = await Crowd.of(40, stores, 'hesitant');
+    const winners = await Promise.all(
+      crowd.userIds.map(async (userId, n) => {
+        const token = crowd.token(userId);
+        const { body } = await call(api(), 'POST', '/actions', { token, body: { type: 'COMPLETE_TASK' } });
+        const { actionId, actionToken } = body;
+        const complete = (): Promise<Answer> =>
+          call(api(n), 'POST', `/actions/${actionId}/complete`, { token, body: { actionToken } });
+        const cancel = (): Promise<Answer> =>
+          call(api(n + 1), 'POST', `/actions/${actionId}/cancel`, { token });
+        const [completed, cancelled] =
+          n % 3 === 0
+            ? await Promise.all([complete(), cancel()])
+            : await Promise.all([cancel(), complete()]).then(([b, a]) => [a, b]);
+        const answers = [completed!, cancelled!];
+        expect(answers.map(({ status }) => status).sort()).to.deep.equal([200, 409]);
+        const action = await call(api(), 'GET', `/actions/${actionId}`, { token });
+        const won = answers.find(({ status }) => status === 200)!.body.status as string;
+        expect(action.body.status).to.equal(won);
+        const lost = answers.find(({ status }) => status === 409)!.body.code as string;
+        expect(lost).to.equal(won === 'completed' ? 'ACTION_ALREADY_COMPLETED' : 'ACTION_CANCELLED');
+        return [actionId as string, won] as const;
+      }),
+    );
+    await withDatabase(stores, async (db) => {
+      const entries = await db('ledger').whereIn('user_id', crowd.userIds).select('action_id');
+      expect(entries.map(({ action_id }) => action_id as string)).to.have.members(
+        winners.flatMap(([actionId, won]) => (won === 'completed' ? [actionId] : [])),
+      );
+      await expectScores(db);
+    });
+  });
+
+  it('ends a 202 with the result that a replay is refused with', async () => {
+    const player = await Player.join(api());
+    const started = await player.start(api());
+    const answer = await player.complete(api(), started.body, { Prefer: 'respond-async' });
+    expect([200, 202]).to.include(answer.status);
+    const action = await eventually(async () => {
+      const read = await call(api(1), 'GET', `/actions/${started.body.actionId}`, { token: player.token });
+      expect(read.body.status).to.equal('completed');
+      return read.body;
+    });
+    const replay = await player.complete(api(1), started.body);
+    expect(replay.status).to.equal(409);
+    expect(replay.body.code).to.equal('ACTION_ALREADY_COMPLETED');
+    expect(replay.body.result).to.deep.equal(action.result);
+  });
+
+  it('refuses a replay with the first answer even when Redis knows of nothing any more', async () => {
+    const player = await Player.join(api());
+    const started = await player.start(api());
+    const first = await player.complete(api(), started.body);
+    expect(first.status).to.equal(200);
+    // The ranks of an answer are written down a moment after it.
+    await withDatabase(stores, (db) =>
+      eventually(async () =>
+        expect(await db('completion_ranks').where({ action_id: started.body.actionId })).to.have.length(1),
+      ),
+    );
+    await stores.redis.flush();
+    await eventually(async () => expect((await call(api(), 'GET', '//readyz')).status).to.equal(200));
+    const replay = await player.complete(api(1), started.body);
+    expect(replay.status).to.equal(409);
+    expect(replay.body.result).to.deep.equal(first.body);
+  });
+
+  it('keeps another user’s hands off an action', async () => {
+    const owner = await Player.join(api());
+    const thief = await Player.join(api());
+    const started = await owner.start(api());
+    const timestamp = new Date().toISOString();
+    const text = [started.body.actionId, 'COMPLETE_TASK', 'global', timestamp].join('.');
+    const signature = createHmac('sha256', thief.signingKey).update(text).digest('hex');
+    const answer = await call(api(), 'POST', '/completions', {
+      token: thief.token,
+      headers: { Prefer: 'respond-async' },
+      body: { actionId: started.body.actionId, type: 'COMPLETE_TASK', timestamp, signature },
+    });
+    expect(answer.status).to.equal(409);
+    expect(answer.body.code).to.equal('ACTION_ID_TAKEN');
+    const read = await call(api(), 'GET', `/actions/${started.body.actionId}`, { token: owner.token });
+    expect(read.body.status).to.equal('started');
+    expect((await owner.complete(api(), started.body)).status).to.equal(200);
+  });
+
+  it('ends open actions some time after their tokens', async () => {
+    const player = await Player.join(api());
+    const [late, young] = [await player.start(api()), await player.start(api())];
+    await withDatabase(stores, (db) =>
+      db('actions')
+        .where({ id: late.body.actionId })
+        .update({ started_at: new Date(Date.now() - 400_000), expires_at: new Date(Date.now() - 100_000) }),
+    );
+    const redis = createRedis(stores.redis.url, 'blocking', createLogger('test', 'silent'));
+    const queues = new Queues(redis, 8);
+    await queues.requestMaintenance('expire', {});
+    const statusOf = async ({ body }: Answer): Promise<string> =>
+      (await call(api(), 'GET', `/actions/${body.actionId}`, { token: player.token })).body.status;
+    await eventually(async () => expect(await statusOf(late)).to.equal('expired'));
+    expect(await statusOf(young)).to.equal('started');
+    await queues.close();
+    await closeRedis(redis);
+  });
+});

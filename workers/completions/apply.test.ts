@@ -1,0 +1,182 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { after, before } from 'mocha';
+import { createDatabase, type Database } from '../../common/postgres.ts';
+import type { CompletionJob } from '../../common/queues.ts';
+import { useStores } from '../../test/support/stores.ts';
+import { seed } from '../../test/support/system.ts';
+import { Ledger, type AppliedItem } from './ledger.ts';
+
+const boards = ['global', 'game1', 'game2'] as const;
+const caps: Record<string, number> = { global: 400, game1: 250, game2: 1_000_000 };
+const MOST_POINTS = 100;
+const TOKEN_HASH = 'ab'.repeat(32);
+const BEGIN = Date.UTC(2026, 6, 1, 12);
+
+interface Action {
+  readonly user: number;
+  readonly board: (typeof boards)[number];
+  readonly points: number;
+  readonly cancelled: boolean;
+}
+const action = fc.record<Action>({
+  user: fc.nat(2),
+  board: fc.constantFrom(...boards),
+  points: fc.constantFrom(0, 10, 50, 100, 150),
+  cancelled: fc.nat(4).map((n) => n === 0),
+});
+/** Actions, and the order in which they are completed and completed again, cut into batches in two ways. */
+const history = fc.record({
+  actions: fc.array(action, { minLength: 1, maxLength: 12 }),
+  steps: fc.array(fc.nat(11), { minLength: 1, maxLength: 30 }),
+  cuts: fc.tuple(fc.array(fc.boolean(), { maxLength: 30 }), fc.array(fc.boolean(), { maxLength: 30 })),
+});
+
+describe('apply_completions', function () {
+  this.timeout(60_000);
+  const stores = useStores();
+  let db: Database;
+  let ledger: Ledger;
+  let runs = 0;
+
+  before(async () => {
+    await seed(stores.databaseUrl);
+    db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 2 }, 'test');
+    ledger = new Ledger(db);
+    for (const [key, cap] of Object.entries(caps))
+      await db('leaderboards').where({ key }).update({ score_cap: cap, max_points_per_update: MOST_POINTS });
+  });
+  after(() => db.destroy());
+
+  /** Applies a history in batches. @returns what became of it, under names that do not depend on the run */
+  async function apply(actions: readonly Action[], steps: readonly number[], cuts: readonly boolean[]) {
+    const run = `run${(runs += 1)}`;
+    const userOf = (n: number): string => `${run}-u${n}`;
+    const idOf = (n: number): string => `${run}-a${n}`;
+    await db('users').insert(
+      [0, 1, 2].map((n) => ({ id: userOf(n), username: userOf(n), username_key: userOf(n) })),
+    );
+    await db('actions').insert(
+      actions.map(({ user, board, points, cancelled }, n) => ({
+        id: idOf(n),
+        user_id: userOf(user),
+        type: 'COMPLETE_TASK',
+        leaderboard: board,
+        points,
+        status: cancelled ? 'cancelled' : 'started',
+        token_hash: Buffer.from(TOKEN_HASH, 'hex'),
+        started_at: new Date(BEGIN),
+        expires_at: new Date(BEGIN + 300_000),
+      })),
+    );
+    const batches: number[][] = [[]];
+    steps.forEach((step, i) => {
+      // A queue never holds one action twice.
+      if (cuts[i] || batches.at(-1)!.includes(step)) batches.push([]);
+      batches.at(-1)!.push(step);
+    });
+    const items: AppliedItem[] = [];
+    let at = BEGIN;
+    for (const batch of batches.filter(({ length }) => length > 0)) {
+      const jobs = batch.map((n): CompletionJob => ({
+        kind: 'completion',
+        actionId: idOf(n),
+        userId: userOf(actions[n]!.user),
+        acceptedAt: (at += 1),
+        tokenHash: TOKEN_HASH,
+        ip: null,
+        userAgent: null,
+        replyTo: 'nobody',
+      }));
+      items.push(...(await ledger.apply(jobs)).items);
+    }
+    const entries = await db('ledger')
+      .whereLike('user_id', `${run}-%`)
+      .orderBy(['user_id', 'accepted_at'])
+      .select('action_id', 'leaderboard', 'before', 'after', 'global_delta');
+    const scores = await db('scores')
+      .join('board_periods as b', 'b.id', 'board_period_id')
+      .whereLike('user_id', `${run}-%`)
+      .select('user_id', 'leaderboard', 'period', 'score');
+    const plain = (text: string): string => text.slice(run.length + 1);
+    return {
+      outcomes: items.map(({ actionId, outcome, ...item }) => ({
+        action: plain(actionId),
+        outcome,
+        ...('current' in item && { previous: item.previous, current: item.current }),
+      })),
+      entries: entries.map((e: any) => [
+        plain(e.action_id),
+        Number(e.before),
+        Number(e.after),
+        Number(e.global_delta),
+      ]),
+      scores: Object.fromEntries(
+        scores.map((s: any) => [`${plain(s.user_id)} ${s.leaderboard} ${s.period}`, Number(s.score)]),
+      ),
+    };
+  }
+
+  /** The rules, once more and without a database. */
+  function model(actions: readonly Action[], steps: readonly number[]) {
+    const total = new Map<string, number>();
+    const done = new Map<number, { previous: number; current: number }>();
+    const outcomes = steps.map((n) => {
+      const { user, board, points, cancelled } = actions[n]!;
+      if (cancelled) return { action: `a${n}`, outcome: 'cancelled' };
+      const known = done.get(n);
+      if (known) return { action: `a${n}`, outcome: 'duplicate', ...known };
+      const previous = total.get(`u${user} ${board}`) ?? 0;
+      for (const key of new Set([board, 'global'])) {
+        const score = total.get(`u${user} ${key}`) ?? 0;
+        total.set(`u${user} ${key}`, Math.min(score + Math.min(points, MOST_POINTS), caps[key]!));
+      }
+      const result = { previous, current: total.get(`u${user} ${board}`)! };
+      done.set(n, result);
+      return { action: `a${n}`, outcome: 'completed', ...result };
+    });
+    const scores: Record<string, number> = {};
+    for (const [key, score] of total)
+      for (const period of ['all', 'daily', 'weekly', 'monthly'])
+        if (score > 0) scores[`${key} ${period}`] = score;
+    return { outcomes, scores };
+  }
+
+  it('counts as the rules say, however the same history is cut into batches', async () => {
+    await fc.assert(
+      fc.asyncProperty(history, async ({ actions, steps, cuts }) => {
+        const order = steps.filter((n) => n < actions.length);
+        fc.pre(order.length > 0);
+        const expected = model(actions, order);
+        const [one, other] = [await apply(actions, order, cuts[0]), await apply(actions, order, cuts[1])];
+        expect(one.outcomes).to.deep.equal(expected.outcomes);
+        expect(one.scores).to.deep.equal(expected.scores);
+        expect(other).to.deep.equal(one);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('lets a batch and its repetition race, as a stalled worker and its successor do', async () => {
+    const userId = 'racer';
+    await db('users').insert({ id: userId, username: userId, username_key: userId });
+    const jobs = Array.from({ length: 30 }, (_, n): CompletionJob => ({
+      kind: 'completion',
+      actionId: `race-${n}`,
+      userId,
+      acceptedAt: BEGIN + n,
+      tokenHash: null,
+      ip: null,
+      userAgent: null,
+      replyTo: 'nobody',
+      client: { type: 'COMPLETE_TASK', leaderboard: 'game2', points: 10 },
+    }));
+    const [a, b] = await Promise.all([ledger.apply(jobs), ledger.apply(jobs)]);
+    const outcomes = [a, b].map(({ items }) => new Set(items.map(({ outcome }) => outcome)));
+    expect(outcomes.map((set) => [...set].join()).sort()).to.deep.equal(['completed', 'duplicate']);
+    const strip = ({ items }: typeof a) =>
+      items.map((item) => ({ ...item, outcome: '', unlocked: undefined }));
+    expect(strip(a)).to.deep.equal(strip(b));
+    expect(a.items.at(-1)).to.include({ previous: 290, current: 300 });
+  });
+});
