@@ -54,6 +54,7 @@ describe('connections', () => {
       expect(await listener.handshake).to.deep.equal({ code: 'connected' });
       // It is written down once it is heard.
       await listener.ask('leave:leaderboard', { leaderboard: 'global' });
+      await own[i - 3]?.ended;
     }
     for (const oldest of own.slice(0, 2)) {
       expect(await oldest.ended).to.equal('io server disconnect');
