@@ -9,6 +9,8 @@ export const channels = {
   boards: 'laurel:boards',
   /** {@link CompletionEvent}[]: the completions of one transaction. */
   completions: 'laurel:completions',
+  /** {@link ActionEvent}: what spectators and waiting players hear of actions. Only the live tier listens. */
+  actions: 'laurel:actions',
   /** {@link ChangeEvent}: something that processes keep in memory is no longer what it was. */
   changes: 'laurel:changes',
   /** {@link CompletionReply}[]: results for the API instance that waits for them. */
@@ -73,7 +75,9 @@ export interface CompletionEvent extends CompletionResult {
 export type ChangeEvent =
   | { readonly kind: 'catalog' }
   | { readonly kind: 'features' }
-  | { readonly kind: 'user'; readonly userId: string }
+  | { readonly kind: 'user'; readonly userId: string };
+
+export type ActionEvent =
   /** an action that was answered 202 has ended */
   | { readonly kind: 'result'; readonly userId: string; readonly actionId: string }
   | {
@@ -105,13 +109,17 @@ const completionEvents = Joi.array<CompletionEvent[]>().items(
   }).unknown(),
 );
 const changeEvent = Joi.object({
-  kind: Joi.valid('catalog', 'features', 'user', 'action', 'result').required(),
+  kind: Joi.valid('catalog', 'features', 'user').required(),
   userId: Joi.string(),
-  actionId: Joi.string(),
+}) as Joi.ObjectSchema<ChangeEvent>;
+const actionEvent = Joi.object({
+  kind: Joi.valid('action', 'result').required(),
+  userId: Joi.string().required(),
+  actionId: Joi.string().required(),
   type: Joi.string(),
   status: Joi.valid('started', 'cancelled'),
   at: Joi.number(),
-}) as Joi.ObjectSchema<ChangeEvent>;
+}) as Joi.ObjectSchema<ActionEvent>;
 const replies = Joi.array<CompletionReply[]>().items(
   Joi.object({
     actionId: Joi.string().required(),
@@ -144,6 +152,10 @@ export class EventListener {
 
   onChange(handle: (event: ChangeEvent) => void): Promise<void> {
     return this.#listen(channels.changes, changeEvent, handle);
+  }
+
+  onAction(handle: (event: ActionEvent) => void): Promise<void> {
+    return this.#listen(channels.actions, actionEvent, handle);
   }
 
   onReplies(instanceId: string, handle: (replies: CompletionReply[]) => void): Promise<void> {
@@ -187,4 +199,9 @@ export class EventListener {
 /** Tells all processes that something they keep in memory has changed. Best effort: each also looks by itself, in time. */
 export async function announce(redis: Redis, event: ChangeEvent): Promise<void> {
   await redis.publish(channels.changes, JSON.stringify(event)).catch(() => undefined);
+}
+
+/** Tells the live tier of an action. Best effort: nothing depends on it. */
+export async function announceAction(redis: Redis, event: ActionEvent): Promise<void> {
+  await redis.publish(channels.actions, JSON.stringify(event)).catch(() => undefined);
 }

@@ -153,11 +153,12 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
     directory.start(events),
     events.onBoard((event) => feeds.take(event)),
     events.onCompletions((completions) => personal.completed(completions)),
+    events.onAction((event) =>
+      event.kind === 'action' ? personal.acted(event) : void personal.ended(event),
+    ),
   ]);
   features.onChanged(() => feeds.unmuted());
   await events.onChange((event) => {
-    if (event.kind === 'action') personal.acted(event);
-    if (event.kind === 'result') void personal.ended(event);
     if (event.kind !== 'user') return;
     feeds.renamed(event.userId);
     directory.find(event.userId).then(

@@ -1,5 +1,5 @@
 import { presentAction, type ActionViews } from '../common/action-views.ts';
-import type { ChangeEvent, CompletionEvent } from '../common/events.ts';
+import type { ActionEvent, CompletionEvent } from '../common/events.ts';
 import type { Logger } from '../common/logger.ts';
 import type { UserDirectory } from '../common/users/user-directory.ts';
 import { spectatorRoom, userRoom } from './sockets/create-sockets.ts';
@@ -40,7 +40,7 @@ export class PersonalEvents {
   }
 
   /** An action was started or cancelled. */
-  acted({ userId, actionId, type, status, at }: Extract<ChangeEvent, { kind: 'action' }>): void {
+  acted({ userId, actionId, type, status, at }: Extract<ActionEvent, { kind: 'action' }>): void {
     this.#deps.sockets.tell([spectatorRoom(userId)], 'player:action', {
       userId,
       actionId,
@@ -51,7 +51,7 @@ export class PersonalEvents {
   }
 
   /** An action that had been answered 202 has ended. */
-  async ended({ userId, actionId }: Extract<ChangeEvent, { kind: 'result' }>): Promise<void> {
+  async ended({ userId, actionId }: Extract<ActionEvent, { kind: 'result' }>): Promise<void> {
     const { sockets, actions, log } = this.#deps;
     if (!sockets.inhabited(userRoom(userId))) return;
     try {

@@ -89,7 +89,11 @@ export class Completions {
   ): Promise<{ readonly result: CompletionResult } | { readonly queued: true }> {
     const reply = this.#reply(correction.transactionId, waitMs);
     try {
-      await this.#deps.queues.enqueueCorrection({ ...correction, kind: 'correction', replyTo: this.#instanceId });
+      await this.#deps.queues.enqueueCorrection({
+        ...correction,
+        kind: 'correction',
+        replyTo: this.#instanceId,
+      });
     } catch (error) {
       reply.cancel();
       throw error;

@@ -3,7 +3,7 @@ import { presentAction } from '../../common/action-views.ts';
 import { actionStatuses, type ActionStatus } from '../../common/actions.ts';
 import { GLOBAL_BOARD } from '../../common/board/board.ts';
 import type { ActionType, Catalog, Leaderboard } from '../../common/catalog.ts';
-import { announce } from '../../common/events.ts';
+import { announceAction } from '../../common/events.ts';
 import type { Features } from '../../common/features.ts';
 import { tokenHash, type ActionTokens } from '../../common/identity/action-tokens.ts';
 import { newId, uuidPattern } from '../../common/ids.ts';
@@ -242,7 +242,7 @@ export function actionRoutes(deps: ActionDeps): Route[] {
         await admission.closeAction(userId, actionId).catch(() => undefined);
         throw unavailable('The action cannot be written down right now.', error);
       }
-      void announce(redis, {
+      void announceAction(redis, {
         kind: 'action',
         userId,
         actionId,
@@ -437,7 +437,7 @@ export function actionRoutes(deps: ActionDeps): Route[] {
       if (action.status === 'rejected') throw new Problem('ACTION_REJECTED', 'The action was rejected.');
       if (cancelled) {
         await admission.closeAction(userId, actionId).catch(() => undefined);
-        void announce(redis, {
+        void announceAction(redis, {
           kind: 'action',
           userId,
           actionId,

@@ -5,7 +5,7 @@ import type { BoardIndex, ScoreChange } from '../../common/board/board-index.ts'
 import { boardOfRow, changeOfRow, type IndexRow } from '../../common/board/index-rows.ts';
 import {
   channels,
-  type ChangeEvent,
+  type ActionEvent,
   type CompletionEvent,
   type CompletionReply,
   type CompletionResult,
@@ -88,8 +88,8 @@ export class Publisher {
       }
       // Whoever waited for this one has been answered 202 by now.
       if (job.waitMs !== undefined && Date.now() - job.acceptedAt >= job.waitMs) {
-        const ended: ChangeEvent = { kind: 'result', userId: job.userId, actionId: job.actionId };
-        pipeline.publish(channels.changes, JSON.stringify(ended));
+        const ended: ActionEvent = { kind: 'result', userId: job.userId, actionId: job.actionId };
+        pipeline.publish(channels.actions, JSON.stringify(ended));
       }
     });
     for (const [instance, waiting] of byInstance)
