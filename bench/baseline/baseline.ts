@@ -1,0 +1,70 @@
+import { readFile } from 'node:fs/promises';
+import type { BenchPlayer } from '../players.ts';
+import { withDatabase, withRedis, type BenchStores } from '../stores.ts';
+import { environmentOf, startServer, type ServerProcess } from '../system.ts';
+
+/** Starts the hand-written scoreboard on the same stores, for the same players, with an empty board. */
+export async function startBaseline(
+  stores: BenchStores,
+  players: readonly BenchPlayer[],
+  scores = 0,
+): Promise<ServerProcess> {
+  const schema = await readFile(new URL('schema.sql', import.meta.url), 'utf8');
+  const userIds = players.map(({ userId }) => userId);
+  await withDatabase(stores.databaseUrl, async (db) => {
+    await db.raw(schema);
+    await db.raw('insert into baseline.users (id, username) select id, id from unnest(?::text[]) as u(id)', [
+      userIds,
+    ]);
+  });
+  await withRedis(stores.redisUrl, async (redis) => {
+    await redis.del('baseline:board', 'baseline:names');
+    for (let i = 0; i < userIds.length; i += 1000)
+      await redis.hset(
+        'baseline:names',
+        Object.fromEntries(userIds.slice(i, i + 1000).map((id) => [id, id])),
+      );
+    for (const [i, userId] of userIds.slice(0, scores).entries())
+      await redis.zadd('baseline:board', i, userId);
+  });
+  return startServer(
+    'baseline',
+    ['--import', 'tsx', 'bench/baseline/server.ts'],
+    'PORT',
+    environmentOf(stores),
+  );
+}
+
+/** What of the acknowledged completions is not where it must be: nothing, if the baseline is right. */
+export async function baselineFaults(
+  stores: BenchStores,
+  acknowledged: readonly string[],
+): Promise<string[]> {
+  const { ledger, acked, wrong } = await withDatabase(stores.databaseUrl, async (db) => {
+    const { rows } = await db.raw<{ rows: { ledger: number; acked: number; wrong: number }[] }>(
+      `select (select count(*)::int from baseline.ledger) as ledger,
+         (select count(*)::int from baseline.ledger where action_id = any (:acknowledged::uuid[])) as acked,
+         (select count(*)::int from (select user_id, sum(delta) as sum from baseline.ledger group by 1) l
+            full join baseline.scores s using (user_id) where l.sum is distinct from s.score) as wrong`,
+      { acknowledged: [...acknowledged] },
+    );
+    return rows[0] ?? { ledger: 0, acked: 0, wrong: 0 };
+  });
+  const held = await withRedis(stores.redisUrl, (redis) =>
+    redis.zrange('baseline:board', '0', '-1', 'WITHSCORES'),
+  );
+  const inRedis = held.filter((_, i) => i % 2 === 1).reduce((sum, score) => sum + Number(score), 0);
+  const inPostgres = await withDatabase(stores.databaseUrl, async (db) => {
+    const { rows } = await db.raw<{ rows: { sum: string | null }[] }>(
+      'select sum(score) as sum from baseline.scores',
+    );
+    return Number(rows[0]?.sum ?? 0);
+  });
+  return [
+    ...(acked === acknowledged.length && ledger === acked
+      ? []
+      : [`baseline: ${acknowledged.length} acknowledged, ${acked} of them in its ledger of ${ledger}`]),
+    ...(wrong === 0 ? [] : [`baseline: ${wrong} scores are not the sum of the ledger`]),
+    ...(inRedis === inPostgres ? [] : [`baseline: Redis holds ${inRedis} points, Postgres ${inPostgres}`]),
+  ];
+}

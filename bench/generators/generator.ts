@@ -1,0 +1,45 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+
+/** A load generator in a process of its own, so that its work is measured apart from the servers'. */
+export interface Generator {
+  readonly pid: number;
+  /** Sends it a message. */
+  send(message: unknown): void;
+  /** The next message that it sends. @throws when it ends instead */
+  receive<T>(): Promise<T>;
+  stop(): Promise<void>;
+}
+
+export function forkGenerator(file: string): Generator {
+  const child = fork(new URL(file, import.meta.url), {
+    execArgv: ['--import', 'tsx'],
+    // Maps, typed arrays and a hundred thousand ids go through as they are.
+    serialization: 'advanced',
+  });
+  const inbox: unknown[] = [];
+  let wake: (() => void) | undefined;
+  child.on('message', (message) => {
+    inbox.push(message);
+    wake?.();
+  });
+  child.once('exit', () => wake?.());
+  return {
+    pid: child.pid ?? 0,
+    send: (message) => child.send(message as object),
+    async receive<T>() {
+      while (inbox.length === 0) {
+        if (child.exitCode !== null)
+          throw new Error(`The generator ${file} ended with status ${child.exitCode}.`);
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
+      return inbox.shift() as T;
+    },
+    async stop() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const ended = once(child, 'exit');
+      child.kill('SIGKILL');
+      await ended;
+    },
+  };
+}

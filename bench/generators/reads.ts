@@ -1,0 +1,50 @@
+import { spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { usageOf } from '../measure/processes.ts';
+
+/** What autocannon found of one URL. */
+export interface Reads {
+  readonly perSecond: number;
+  /** milliseconds */
+  readonly p50: number;
+  readonly p99: number;
+  readonly p999: number;
+  readonly errors: number;
+  /** CPU of the generator, milliseconds a request */
+  readonly generatorCpuMs: number;
+}
+
+interface AutocannonResult {
+  readonly requests: { readonly total: number };
+  readonly duration: number;
+  readonly latency: { readonly p50: number; readonly p99: number; readonly p99_9: number };
+  readonly errors: number;
+  readonly timeouts: number;
+  readonly non2xx: number;
+}
+
+const WATCH_MS = 100;
+
+/** Reads a URL over kept-alive connections with autocannon, in a process of its own. */
+export async function readRepeatedly(url: string, connections: number, seconds: number): Promise<Reads> {
+  const autocannon = createRequire(import.meta.url).resolve('autocannon');
+  const child = spawn(
+    process.execPath,
+    [autocannon, '--json', '--no-progress', '-c', String(connections), '-d', String(seconds), url],
+    { stdio: ['ignore', 'pipe', 'ignore'] },
+  );
+  let cpuMs = 0;
+  const watch = setInterval(() => (cpuMs = Math.max(cpuMs, usageOf(child.pid ?? 0).cpuMs)), WATCH_MS);
+  let output = '';
+  for await (const chunk of child.stdout) output += String(chunk);
+  clearInterval(watch);
+  const result = JSON.parse(output) as AutocannonResult;
+  return {
+    perSecond: result.requests.total / result.duration,
+    p50: result.latency.p50,
+    p99: result.latency.p99,
+    p999: result.latency.p99_9,
+    errors: result.errors + result.timeouts + result.non2xx,
+    generatorCpuMs: cpuMs / result.requests.total,
+  };
+}

@@ -1,0 +1,27 @@
+/** Open so many connections, and watch a board. */
+export interface WatchOrder {
+  /** ws://… */
+  readonly url: string;
+  readonly tokens: readonly string[];
+  readonly leaderboard: string;
+}
+
+export interface Joined {
+  readonly joined: number;
+  readonly refused: number;
+  readonly tookMs: number;
+}
+
+/** Measure from now on, for so long. */
+export interface MeasureOrder {
+  readonly seconds: number;
+}
+
+export interface Received {
+  /** frames, over all connections */
+  readonly frames: number;
+  /** changes, over all connections, by milliseconds from the completion's transaction to the client's receipt */
+  readonly lateness: readonly number[];
+  /** connections that were closed meanwhile */
+  readonly lost: number;
+}

@@ -1,0 +1,71 @@
+import { parseArgs } from 'node:util';
+
+export const benchmarks = ['submit', 'read', 'ranks', 'rebuild', 'fanout', 'startup'] as const;
+export type BenchmarkName = (typeof benchmarks)[number];
+
+/** What a run of benchmarks is asked for. */
+export interface Options {
+  readonly names: readonly BenchmarkName[];
+  /** length of one measurement */
+  readonly seconds: number;
+  readonly repeat: number;
+  readonly size: 'smoke' | 'normal' | 'full';
+  readonly partitions: readonly number[];
+  readonly workers: readonly number[];
+  /** plays under way at a time */
+  readonly inFlight: number;
+  readonly save: boolean;
+}
+
+export const usage = `npm run bench -- [${benchmarks.join('|')} ...] [options]
+
+  --seconds N       length of one measurement (30; smoke 1)
+  --repeat N        how often submit and read are measured (3; smoke 1)
+  --size SIZE       smoke: does it run? normal; full: ranks up to 10,000,000
+  --partitions N,…  QUEUE_PARTITIONS to measure submit with (8)
+  --workers N,…     worker processes to measure submit with (1)
+  --in-flight N     plays under way at a time (128; smoke 8)
+  --save            write the tables into docs/benchmarks.md
+`;
+
+/** @throws with what to do, when the arguments are not understood */
+export function readOptions(args: readonly string[]): Options {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      seconds: { type: 'string' },
+      repeat: { type: 'string' },
+      size: { type: 'string', default: 'normal' },
+      partitions: { type: 'string', default: '8' },
+      workers: { type: 'string', default: '1' },
+      'in-flight': { type: 'string' },
+      save: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) throw new Error(usage);
+  const unknown = positionals.filter((name) => !benchmarks.includes(name as BenchmarkName));
+  if (unknown.length > 0) throw new Error(`There is no benchmark called ${unknown.join(', ')}.\n\n${usage}`);
+  const { size } = values;
+  if (size !== 'smoke' && size !== 'normal' && size !== 'full')
+    throw new Error(`--size is smoke, normal or full.\n\n${usage}`);
+  const smoke = size === 'smoke';
+  return {
+    names: positionals.length > 0 ? (positionals as BenchmarkName[]) : benchmarks,
+    seconds: whole('seconds', values.seconds ?? (smoke ? '1' : '30')),
+    repeat: whole('repeat', values.repeat ?? (smoke ? '1' : '3')),
+    size,
+    partitions: values.partitions.split(',').map((value) => whole('partitions', value)),
+    workers: values.workers.split(',').map((value) => whole('workers', value)),
+    inFlight: whole('in-flight', values['in-flight'] ?? (smoke ? '8' : '128')),
+    save: values.save,
+  };
+}
+
+function whole(name: string, value: string): number {
+  const number = Number(value);
+  if (!Number.isInteger(number) || number < 1)
+    throw new Error(`--${name} takes whole numbers from 1 up.\n\n${usage}`);
+  return number;
+}

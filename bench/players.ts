@@ -1,0 +1,27 @@
+import { loadConfig } from '../common/config.ts';
+import { AccessTokens } from '../common/identity/access-tokens.ts';
+import { newId } from '../common/ids.ts';
+import { withDatabase } from './stores.ts';
+import { secrets } from './system.ts';
+
+export interface BenchPlayer {
+  readonly userId: string;
+  readonly token: string;
+}
+
+/** Players who are signed in: rows of Postgres, and tokens that the servers take for their own. */
+export async function createPlayers(databaseUrl: string, count: number): Promise<BenchPlayer[]> {
+  const ids = Array.from({ length: count }, () => newId());
+  await withDatabase(databaseUrl, (db) =>
+    db.raw(
+      `insert into users (id, username, username_key)
+       select id, 'player-' || n, 'player-' || id from unnest(:ids::text[]) with ordinality as u(id, n)`,
+      { ids },
+    ),
+  );
+  const tokens = new AccessTokens(loadConfig(secrets));
+  return ids.map((userId) => ({
+    userId,
+    token: tokens.issue({ userId, username: userId, role: 'player', sessionId: 'bench' }).token,
+  }));
+}

@@ -1,0 +1,347 @@
+import { startBaseline, baselineFaults } from './baseline/baseline.ts';
+import { forkGenerator, type Generator } from './generators/generator.ts';
+import { DONE, type PlayOrder, type PlayOutcome } from './generators/play-messages.ts';
+import { summarize, type Latency } from './measure/latencies.ts';
+import { usageOf, usageOfTree, type Usage } from './measure/processes.ts';
+import { Scrape } from './measure/scrape.ts';
+import type { Options } from './options.ts';
+import { createPlayers, type BenchPlayer } from './players.ts';
+import { findDisagreements } from './proof.ts';
+import { figure, span, type Report, type Table } from './report.ts';
+import { prepare, settleStores, startStores, storesAt, type BenchStores } from './stores.ts';
+import { startSystem, type ServerProcess, type System } from './system.ts';
+
+/** What one measurement of plays found. */
+export interface Measured {
+  readonly perSecond: number;
+  readonly start: Latency;
+  readonly complete: Latency;
+  readonly acknowledged: number;
+  readonly queued: number;
+  readonly errors: Readonly<Record<string, number>>;
+  /** CPU milliseconds a completion, by process */
+  readonly cpuMs: Readonly<Record<string, number>>;
+  /** at the end, MB, by process */
+  readonly rssMb: Readonly<Record<string, number>>;
+  /** event-loop delay p99, ms, by tier */
+  readonly loopMs: Readonly<Record<string, number>>;
+  /** completions in one transaction, mean */
+  readonly batch: number;
+}
+
+interface Round {
+  readonly laurel: Measured;
+  readonly quarter: Measured;
+  readonly baseline: Measured | undefined;
+}
+
+interface Combination {
+  readonly partitions: number;
+  readonly workers: number;
+  readonly rounds: readonly Round[];
+  readonly faults: readonly string[];
+}
+
+export interface SubmitPlan {
+  readonly fromSources?: boolean;
+  /** stores that run already; else the benchmark starts its own, anew for each combination */
+  readonly urls?: { readonly databaseUrl: string; readonly redisUrl: string };
+}
+
+/** Enough for 5,000 completions a second with each player within 10 a minute. */
+const PLAYERS = 30_000;
+const SMOKE_PLAYERS = 500;
+const WARM_UP_SECONDS = 5;
+
+/** Start and complete over HTTP, in closed loop, against Laurel and against the baseline. */
+export async function submit(options: Options, plan: SubmitPlan = {}): Promise<Report> {
+  const combinations: Combination[] = [];
+  for (const partitions of options.partitions) {
+    for (const workers of options.workers) {
+      const isFirst = combinations.length === 0;
+      combinations.push(await measureCombination(options, plan, partitions, workers, isFirst));
+    }
+  }
+  return report(options, combinations);
+}
+
+async function measureCombination(
+  options: Options,
+  plan: SubmitPlan,
+  partitions: number,
+  workers: number,
+  withBaseline: boolean,
+): Promise<Combination> {
+  const stores = plan.urls ? await storesAt(plan.urls.databaseUrl, plan.urls.redisUrl) : await startStores();
+  try {
+    if (plan.urls) await prepare(stores.databaseUrl);
+    const players = await createPlayers(
+      stores.databaseUrl,
+      options.size === 'smoke' ? SMOKE_PLAYERS : PLAYERS,
+    );
+    const acknowledged: string[] = [];
+    const faults: string[] = [];
+    const rounds: Round[] = [];
+    let first = 0;
+    for (let i = 0; i < options.repeat; i += 1) {
+      const system = await startSystem(stores, {
+        api: 1,
+        workers,
+        realtime: 1,
+        env: { QUEUE_PARTITIONS: String(partitions) },
+        fromSources: plan.fromSources === true,
+      });
+      const subject = laurelProcesses(system, stores);
+      const session = startSession(subject, players, options, first);
+      try {
+        await settleStores(stores);
+        await session.play({ seconds: warmUp(options) });
+        const laurel = await session.play({ seconds: options.seconds });
+        const quarter = await session.play({
+          seconds: Math.ceil(options.seconds / 2),
+          rate: laurel.perSecond / 4,
+        });
+        acknowledged.push(...session.acknowledged);
+        first = session.next;
+        faults.push(...errorsOf('Laurel', laurel), ...errorsOf('Laurel at a quarter', quarter));
+        faults.push(...(await findDisagreements(stores, acknowledged, ['global', 'game1', 'game2'])));
+        rounds.push({ laurel, quarter, baseline: undefined });
+      } finally {
+        await session.stop();
+        await system.stop();
+      }
+      if (withBaseline) {
+        const { measured, faults: found } = await measureBaseline(options, stores, players);
+        const round = rounds[i];
+        if (round) rounds[i] = { ...round, baseline: measured };
+        faults.push(...found);
+      }
+    }
+    return { partitions, workers, rounds, faults };
+  } finally {
+    await stores.stop();
+  }
+}
+
+async function measureBaseline(
+  options: Options,
+  stores: BenchStores,
+  players: readonly BenchPlayer[],
+): Promise<{ measured: Measured; faults: string[] }> {
+  const server = await startBaseline(stores, players);
+  const session = startSession(baselineProcesses(server, stores), players, options, 0);
+  try {
+    await settleStores(stores);
+    await session.play({ seconds: warmUp(options) });
+    const measured = await session.play({ seconds: options.seconds });
+    const faults = await baselineFaults(stores, session.acknowledged);
+    return { measured, faults: [...errorsOf('baseline', measured), ...faults] };
+  } finally {
+    await session.stop();
+    await server.stop();
+  }
+}
+
+const warmUp = (options: Options): number => (options.size === 'smoke' ? 0.3 : WARM_UP_SECONDS);
+
+/** The processes that serve plays, and where to ask them for their metrics. */
+interface Subject {
+  readonly url: string;
+  usage(): Record<string, Usage>;
+  readonly scraped: Readonly<Record<string, readonly ServerProcess[]>>;
+}
+
+const sum = (usages: readonly Usage[]): Usage => ({
+  cpuMs: usages.reduce((total, { cpuMs }) => total + cpuMs, 0),
+  rssMb: usages.reduce((total, { rssMb }) => total + rssMb, 0),
+});
+
+const storesUsage = ({ pids }: BenchStores): Record<string, Usage> => ({
+  Postgres: usageOfTree(pids.postgres),
+  Redis: usageOf(pids.redis),
+});
+
+const laurelProcesses = ({ api, workers, realtime }: System, stores: BenchStores): Subject => ({
+  url: api[0]?.url ?? '',
+  usage: () => ({
+    API: sum(api.map(({ pid }) => usageOf(pid))),
+    workers: sum(workers.map(({ pid }) => usageOf(pid))),
+    realtime: sum(realtime.map(({ pid }) => usageOf(pid))),
+    ...storesUsage(stores),
+  }),
+  scraped: { API: api, workers, realtime },
+});
+
+const baselineProcesses = (server: ServerProcess, stores: BenchStores): Subject => ({
+  url: server.url,
+  usage: () => ({ API: usageOf(server.pid), ...storesUsage(stores) }),
+  scraped: {},
+});
+
+/** Plays against one subject from a generator of its own. */
+function startSession(subject: Subject, players: readonly BenchPlayer[], options: Options, first: number) {
+  const generator: Generator = forkGenerator('./play.ts');
+  generator.send({ url: subject.url, players });
+  const acknowledged: string[] = [];
+  let next = first;
+  const usage = (): Record<string, Usage> => ({ ...subject.usage(), generator: usageOf(generator.pid) });
+  return {
+    acknowledged,
+    get next() {
+      return next;
+    },
+    async play({ seconds, rate }: { seconds: number; rate?: number }): Promise<Measured> {
+      const scrapesBefore = await scrape(subject);
+      const before = usage();
+      const order: PlayOrder = {
+        first: next,
+        seconds,
+        inFlight: options.inFlight,
+        ...(rate !== undefined && { rate }),
+      };
+      generator.send(order);
+      while ((await generator.receive<unknown>()) !== DONE);
+      const after = usage();
+      const scrapesAfter = await scrape(subject);
+      const outcome = await generator.receive<PlayOutcome>();
+      next = outcome.next;
+      for (const id of outcome.acknowledged) acknowledged.push(id);
+      const count = outcome.acknowledged.length;
+      const names = Object.keys(after);
+      return {
+        perSecond: (count / outcome.tookMs) * 1000,
+        start: summarize(outcome.startMs),
+        complete: summarize(outcome.completeMs),
+        acknowledged: count,
+        queued: outcome.queued,
+        errors: outcome.errors,
+        cpuMs: Object.fromEntries(
+          names.map((name) => [name, ((after[name]?.cpuMs ?? 0) - (before[name]?.cpuMs ?? 0)) / count]),
+        ),
+        rssMb: Object.fromEntries(names.map((name) => [name, after[name]?.rssMb ?? 0])),
+        loopMs: Object.fromEntries(
+          Object.entries(scrapesAfter).map(([tier, list]) => [
+            tier,
+            Math.max(...list.map(({ loopDelayP99Ms }) => loopDelayP99Ms)),
+          ]),
+        ),
+        batch: meanBatch(scrapesBefore['workers'] ?? [], scrapesAfter['workers'] ?? []),
+      };
+    },
+    stop: () => generator.stop(),
+  };
+}
+
+async function scrape(subject: Subject): Promise<Record<string, Scrape[]>> {
+  const tiers = Object.entries(subject.scraped);
+  const scrapes = await Promise.all(
+    tiers.map(
+      async ([tier, servers]) => [tier, await Promise.all(servers.map(({ url }) => Scrape.of(url)))] as const,
+    ),
+  );
+  return Object.fromEntries(scrapes);
+}
+
+function meanBatch(before: readonly Scrape[], after: readonly Scrape[]): number {
+  const means = after.flatMap((scrape, i) => {
+    const earlier = before[i];
+    return earlier ? [scrape.meanSince(earlier, 'laurel_completion_batch_size')] : [];
+  });
+  const busy = means.filter((mean) => mean > 0);
+  return busy.length === 0 ? 0 : busy.reduce((total, mean) => total + mean, 0) / busy.length;
+}
+
+const errorsOf = (who: string, { errors }: Measured): string[] =>
+  Object.entries(errors).map(([error, times]) => `${who}: ${times} x ${error}`);
+
+function report(options: Options, combinations: readonly Combination[]): Report {
+  const tables: Table[] = [];
+  const [main] = combinations;
+  const rounds = main?.rounds ?? [];
+  const baselines = rounds.flatMap(({ baseline }) => (baseline ? [baseline] : []));
+  const laurels = rounds.map(({ laurel }) => laurel);
+  if (main) {
+    tables.push({
+      title: `Completions (start + complete), ${options.inFlight} in flight, ${options.seconds} s, ${main.partitions} partitions, ${main.workers} worker process${main.workers > 1 ? 'es' : ''}, least – most of ${options.repeat}`,
+      columns: ['', 'completions/s', 'complete p50 ms', 'p95', 'p99', 'p99.9', 'start p99', '202', 'errors'],
+      rows: [
+        measuredRow('Laurel', laurels),
+        measuredRow(
+          'Laurel at a quarter of that',
+          rounds.map(({ quarter }) => quarter),
+        ),
+        ...(baselines.length > 0 ? [measuredRow('baseline', baselines)] : []),
+        ...(baselines.length > 0
+          ? [
+              [
+                'Laurel / baseline',
+                span(rounds.map((r) => r.laurel.perSecond / (r.baseline?.perSecond ?? NaN))),
+                '',
+                '',
+                '',
+                '',
+                '',
+                '',
+                '',
+              ],
+            ]
+          : []),
+      ],
+    });
+    tables.push({
+      title: 'Where it goes: CPU milliseconds a completion, memory at the end, event-loop delay',
+      columns: ['', 'Laurel CPU ms', 'baseline CPU ms', 'Laurel RSS MB', 'baseline RSS MB', 'loop p99 ms'],
+      rows: ['API', 'workers', 'realtime', 'Postgres', 'Redis', 'generator'].map((name) => [
+        name,
+        span(laurels.map(({ cpuMs }) => cpuMs[name] ?? NaN)),
+        baselines.length > 0 ? span(baselines.map(({ cpuMs }) => cpuMs[name] ?? NaN)) : '-',
+        span(laurels.map(({ rssMb }) => rssMb[name] ?? NaN)),
+        baselines.length > 0 ? span(baselines.map(({ rssMb }) => rssMb[name] ?? NaN)) : '-',
+        span(laurels.map(({ loopMs }) => loopMs[name] ?? NaN)),
+      ]),
+    });
+  }
+  if (combinations.length > 1) {
+    tables.push({
+      title: 'By partitions and worker processes: CPU milliseconds a completion',
+      columns: ['', 'completions/s', 'p99 ms', 'batch', 'API', 'workers', 'Postgres', 'Redis'],
+      rows: combinations.map(({ partitions, workers, rounds: own }) => [
+        `${partitions} partitions, ${workers} worker${workers > 1 ? 's' : ''}`,
+        span(own.map(({ laurel }) => laurel.perSecond)),
+        span(own.map(({ laurel }) => laurel.complete.p99)),
+        span(own.map(({ laurel }) => laurel.batch)),
+        ...['API', 'workers', 'Postgres', 'Redis'].map((name) =>
+          span(own.map(({ laurel }) => laurel.cpuMs[name] ?? NaN)),
+        ),
+      ]),
+    });
+  }
+  return {
+    name: 'submit',
+    command: `npm run bench -- submit --seconds ${options.seconds} --in-flight ${options.inFlight} --partitions ${options.partitions.join(',')} --workers ${options.workers.join(',')}`,
+    tables,
+    notes: [
+      `Completions in one transaction, mean: ${span(laurels.map(({ batch }) => batch))}.`,
+      'Each of Laurel’s completions counts on two boards in four periods each (8 scores, 8 ranks), each of the baseline’s on one.',
+      `After each round: acknowledged = ledger = scores = Redis, for Laurel (${figure(laurels.reduce((n, { acknowledged }) => n + acknowledged, 0))} completions measured) and for the baseline.`,
+      'Memory of Postgres is its proportional share (PSS), shared buffers included.',
+    ],
+    data: combinations,
+    faults: combinations.flatMap(({ faults }) => faults),
+  };
+}
+
+function measuredRow(name: string, measured: readonly Measured[]): string[] {
+  const of = (value: (one: Measured) => number): string => span(measured.map(value));
+  return [
+    name,
+    of(({ perSecond }) => perSecond),
+    of(({ complete }) => complete.p50),
+    of(({ complete }) => complete.p95),
+    of(({ complete }) => complete.p99),
+    of(({ complete }) => complete.p999),
+    of(({ start }) => start.p99),
+    of(({ queued }) => queued),
+    of(({ errors }) => Object.values(errors).reduce((total, times) => total + times, 0)),
+  ];
+}

@@ -1,0 +1,28 @@
+import { expect } from 'chai';
+import { readOptions } from '../../bench/options.ts';
+import { renderReport } from '../../bench/report.ts';
+import { submit } from '../../bench/submit.ts';
+import { useStores } from '../support/stores.ts';
+
+describe('npm run bench -- submit --size smoke', () => {
+  const stores = useStores();
+
+  it('plays against Laurel and against the baseline, and proves both right', async function () {
+    this.timeout(60_000);
+    const report = await submit(readOptions(['submit', '--size', 'smoke']), {
+      fromSources: true,
+      urls: { databaseUrl: stores.databaseUrl, redisUrl: stores.redis.url },
+    });
+    expect(report.faults).to.deep.equal([]);
+    const [rates] = report.tables;
+    expect(rates?.rows.map(([name]) => name)).to.deep.equal([
+      'Laurel',
+      'Laurel at a quarter of that',
+      'baseline',
+      'Laurel / baseline',
+    ]);
+    for (const [name, perSecond] of rates?.rows ?? [])
+      expect(Number(String(perSecond).replace(',', '')), String(name)).to.be.above(0);
+    expect(renderReport(report)).to.contain('| Laurel ');
+  });
+});
