@@ -31,6 +31,8 @@ interface ActionRow {
   before: string;
   after: string;
   delta: string;
+  /** null until the ranks are written down, a moment after the commit */
+  ranked_action: string | null;
   rank_previous: number | null;
   rank_current: number | null;
 }
@@ -55,7 +57,12 @@ export class ActionViews {
     if (!row) return undefined;
     const action = toAction(row);
     // Between the commit and the writing down of its ranks, Redis has the whole answer.
-    const result = parseResult(kept) ?? action.result;
+    const whole = parseResult(kept);
+    if (action.status === 'completed' && !whole && row.ranked_action === null && isRecent(action)) {
+      // Not yet there either: nobody is told of a result that will turn out to be another.
+      return { ...action, status: 'queued', completedAt: null, result: null };
+    }
+    const result = whole ?? action.result;
     const status = action.status === 'started' && kept === PENDING ? 'queued' : action.status;
     return { ...action, status, result: action.status === 'completed' ? result : null };
   }
@@ -92,11 +99,16 @@ export class ActionViews {
         'l.before',
         'l.after',
         'l.delta',
+        'r.action_id as ranked_action',
         'r.previous as rank_previous',
         'r.current as rank_current',
       );
   }
 }
+
+/** How long a result may take from its commit to Redis; after that its ranks are lost. */
+const PUBLISHED_AFTER_MS = 3000;
+const isRecent = ({ completedAt }: Action): boolean => Date.now() - (completedAt ?? 0) < PUBLISHED_AFTER_MS;
 
 function toAction(row: ActionRow): Action {
   const completedAt = row.completed_at?.getTime() ?? null;

@@ -19,6 +19,8 @@ export function createDatabase(
 ): Database {
   return knex({
     client: 'pg',
+    // What fails is told to the caller; knex would print it once more, and not as a log line.
+    log: { warn: () => undefined, error: () => undefined },
     connection: {
       connectionString: config.DATABASE_URL ?? '',
       application_name: `laurel-${tier}`,

@@ -7,9 +7,10 @@ import { EventListener } from '../common/events.ts';
 import { createHealth, type Health } from '../common/health.ts';
 import type { Logger } from '../common/logger.ts';
 import { createMetrics } from '../common/metrics.ts';
+import { untilDone } from '../common/patience.ts';
 import { createDatabase } from '../common/postgres.ts';
 import { MAINTENANCE_QUEUE, partitionQueue, Queues } from '../common/queues.ts';
-import { closeRedis, createRedis, untilReady } from '../common/redis.ts';
+import { closeRedis, createRedis, isRedisAway, untilReady } from '../common/redis.ts';
 import { Shutdown } from '../common/shutdown.ts';
 import { Ledger } from './completions/ledger.ts';
 import { createPartitionProcessor } from './completions/partition-processor.ts';
@@ -110,7 +111,9 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
     workers.push(worker);
   };
 
-  await Promise.all(queues.partitions.map((queue) => queue.setGlobalConcurrency(1)));
+  // A Redis that is slow to answer at the start is waited for, as later.
+  const insist = <T>(work: () => Promise<T>): Promise<T> => untilDone(work, isRedisAway, ending.signal);
+  await insist(() => queues.serialize());
   queues.partitions.forEach((queue, partition) => {
     const processPartition = createPartitionProcessor({
       queue,
@@ -139,7 +142,7 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
   run(MAINTENANCE_QUEUE, maintain, 3);
 
   const schedule = (): Promise<void> => upsertSchedules(queues.maintenance, config.RECONCILE_EVERY_SECONDS);
-  await schedule();
+  await insist(schedule);
   const keeper = new IndexKeeper({ catalog, index, queues, log, onLoss: schedule });
   keeper.start();
 

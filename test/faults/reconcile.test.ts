@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { after, before } from 'mocha';
@@ -112,11 +113,21 @@ describe('reconciliation', function () {
   }
 
   it('gives no false alarm under load', async () => {
-    const crowd = await Crowd.of(30, stores, 'healthy');
+    const crowd = await Crowd.of(10, stores, 'healthy');
     const load = crowd.playOn([system.api[0]!.url]);
-    await progress(crowd, 30, patience.timeoutMs);
-    for (let n = 0; n < 3; n += 1) expect((await reconcile()).drifted).to.equal(0);
-    await load.stop();
+    await progress(crowd, 10, patience.timeoutMs);
+    // Redis is behind Postgres for most of the time: it takes reads, and holds writes back.
+    let over = false;
+    const holding = (async () => {
+      for (; !over; await delay(300)) await redis.client('PAUSE', 200, 'WRITE');
+    })();
+    try {
+      expect((await reconcile()).drifted).to.equal(0);
+    } finally {
+      over = true;
+      await holding;
+      await load.stop();
+    }
     await crowd.expectAgreement();
   });
 });

@@ -51,7 +51,11 @@ export async function reconcile(
       const found = await compareBoard(board, deps);
       compared += found.compared;
       const strays = await removeStrays(board, found.extras, index);
-      for (const userId of [...found.drifted, ...strays]) drifted.add(userId);
+      for (const userId of [...found.drifted, ...strays]) {
+        // At once: the repair of a user on one board is that on all, and what comes after finds it done.
+        if (!drifted.has(userId)) await queues.enqueueResync(userId);
+        drifted.add(userId);
+      }
       if (found.drifted.length + strays.length > 0) {
         log.warn(
           { board: boardId(board), drifted: found.drifted.length, strays: strays.length },
@@ -59,7 +63,6 @@ export async function reconcile(
         );
       }
     }
-    for (const userId of drifted) await queues.enqueueResync(userId);
     await db('reconciliations')
       .where({ id })
       .update({ finished_at: new Date(), compared, drifted: drifted.size });
