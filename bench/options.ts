@@ -15,6 +15,8 @@ export interface Options {
   /** plays under way at a time */
   readonly inFlight: number;
   readonly save: boolean;
+  /** whether submit tells where its last round spent its time; profiling slows it down */
+  readonly profile: boolean;
 }
 
 export const usage = `npm run bench -- [${benchmarks.join('|')} ...] [options]
@@ -25,6 +27,7 @@ export const usage = `npm run bench -- [${benchmarks.join('|')} ...] [options]
   --partitions N,…  QUEUE_PARTITIONS to measure submit with (8)
   --workers N,…     worker processes to measure submit with (1)
   --in-flight N     plays under way at a time (128; smoke 8)
+  --profile         submit: profile each tier, and count what the stores do (slower)
   --save            write the tables into docs/benchmarks.md
 `;
 
@@ -41,6 +44,7 @@ export function readOptions(args: readonly string[]): Options {
       workers: { type: 'string', default: '1' },
       'in-flight': { type: 'string' },
       save: { type: 'boolean', default: false },
+      profile: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -60,6 +64,7 @@ export function readOptions(args: readonly string[]): Options {
     workers: values.workers.split(',').map((value) => whole('workers', value)),
     inFlight: whole('in-flight', values['in-flight'] ?? (smoke ? '8' : '128')),
     save: values.save,
+    profile: values.profile,
   };
 }
 

@@ -1,8 +1,12 @@
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { startBaseline, baselineFaults } from './baseline/baseline.ts';
 import { forkGenerator, type Generator } from './generators/generator.ts';
 import { DONE, type PlayOrder, type PlayOutcome } from './generators/play-messages.ts';
 import { summarize, type Latency } from './measure/latencies.ts';
 import { usageOf, usageOfTree, type Usage } from './measure/processes.ts';
+import { resetStoreStatistics, storeStatistics, summarizeProfiles } from './measure/profile.ts';
 import { Scrape } from './measure/scrape.ts';
 import type { Options } from './options.ts';
 import { createPlayers, type BenchPlayer } from './players.ts';
@@ -40,6 +44,8 @@ interface Combination {
   readonly workers: number;
   readonly rounds: readonly Round[];
   readonly faults: readonly string[];
+  /** where the last round spent its time, when that was asked for */
+  readonly costs: readonly Table[];
 }
 
 export interface SubmitPlan {
@@ -82,6 +88,8 @@ async function measureCombination(
     const acknowledged: string[] = [];
     const faults: string[] = [];
     const rounds: Round[] = [];
+    const profiles = options.profile ? await mkdtemp(join(tmpdir(), 'laurel-bench-profiles-')) : undefined;
+    let costs: Table[] = [];
     let first = 0;
     for (let i = 0; i < options.repeat; i += 1) {
       const system = await startSystem(stores, {
@@ -90,13 +98,16 @@ async function measureCombination(
         realtime: 1,
         env: { QUEUE_PARTITIONS: String(partitions) },
         fromSources: plan.fromSources === true,
+        profiles,
       });
       const subject = laurelProcesses(system, stores);
       const session = startSession(subject, players, options, first);
       try {
         await settleStores(stores);
         await session.play({ seconds: warmUp(options) });
+        if (options.profile) await resetStoreStatistics(stores);
         const laurel = await session.play({ seconds: options.seconds });
+        if (options.profile) costs = await storeStatistics(stores);
         const quarter = await session.play({
           seconds: Math.ceil(options.seconds / 2),
           rate: laurel.perSecond / 4,
@@ -110,6 +121,7 @@ async function measureCombination(
         await session.stop();
         await system.stop();
       }
+      if (profiles !== undefined) costs = [...summarizeProfiles(profiles), ...costs];
       if (withBaseline) {
         const { measured, faults: found } = await measureBaseline(options, stores, players);
         const round = rounds[i];
@@ -117,7 +129,7 @@ async function measureCombination(
         faults.push(...found);
       }
     }
-    return { partitions, workers, rounds, faults };
+    return { partitions, workers, rounds, faults, costs };
   } finally {
     await stores.stop();
   }
@@ -316,6 +328,7 @@ function report(options: Options, combinations: readonly Combination[]): Report 
       ]),
     });
   }
+  tables.push(...combinations.flatMap(({ costs }) => costs));
   return {
     name: 'submit',
     command: `npm run bench -- submit --seconds ${options.seconds} --in-flight ${options.inFlight} --partitions ${options.partitions.join(',')} --workers ${options.workers.join(',')}`,

@@ -83,6 +83,8 @@ export interface SystemPlan {
   readonly env?: Record<string, string>;
   /** from the sources, for a test that must not wait for a build; else from dist/, as in production */
   readonly fromSources?: boolean;
+  /** a folder into which each process writes its CPU profile when it ends */
+  readonly profiles?: string | undefined;
 }
 
 export interface System {
@@ -108,10 +110,15 @@ export async function startSystem(stores: BenchStores, plan: SystemPlan): Promis
   const env = { ...environmentOf(stores), ...plan.env };
   const start = (tier: Tier, variable: string, count: number): Promise<ServerProcess[]> =>
     Promise.all(
-      Array.from({ length: count }, () =>
+      Array.from({ length: count }, (_, n) =>
         startServer(
           tier,
-          plan.fromSources ? ['--import', 'tsx', `${tier}/index.ts`] : [`dist/${tier}/index.js`],
+          [
+            ...(plan.profiles === undefined
+              ? []
+              : ['--cpu-prof', `--cpu-prof-dir=${plan.profiles}`, `--cpu-prof-name=${tier}-${n}.cpuprofile`]),
+            ...(plan.fromSources ? ['--import', 'tsx', `${tier}/index.ts`] : [`dist/${tier}/index.js`]),
+          ],
           variable,
           env,
         ),
