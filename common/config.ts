@@ -151,7 +151,7 @@ export const variables = {
   ),
   BROADCAST_LOOP_SHARE_PERCENT: int(
     'Most of the event loop’s time that sending a board’s updates may take; the window widens until it fits, percent.',
-    20,
+    50,
     1,
     100,
   ),
