@@ -3,6 +3,7 @@ import { boardAt } from './board/board.ts';
 import type { EventListener } from './events.ts';
 import type { Logger } from './logger.ts';
 import type { Period } from './periods.ts';
+import { Refresher } from './refresher.ts';
 import type { Database } from './postgres.ts';
 
 /** A leaderboard as operators define it. */
@@ -57,30 +58,33 @@ const RETRY_MS = 1000;
 /** Leaderboards and action types, kept in memory and fresh: a change reaches every process within a second. */
 export class Catalog {
   readonly #db: Database;
-  readonly #log: Logger;
+  readonly #refresher: Refresher;
   #leaderboards = new Map<string, Leaderboard>();
   #actionTypes = new Map<string, ActionType>();
-  #timer: NodeJS.Timeout | undefined;
   #loaded = false;
-  #closed = false;
 
   constructor(db: Database, log: Logger) {
     this.#db = db;
-    this.#log = log;
+    this.#refresher = new Refresher({
+      what: 'catalog',
+      read: () => this.reload(),
+      everyMs: RELOAD_MS,
+      retryMs: RETRY_MS,
+      log,
+    });
   }
 
   /** Reads the catalog, listens for changes, and looks again from time to time. Tries for ever while Postgres is away. */
   async start(events: EventListener): Promise<void> {
     await events.onChange((event) => {
-      if (event.kind === 'catalog') void this.#refresh();
+      if (event.kind === 'catalog') void this.#refresher.now();
     });
-    events.onResumed(() => void this.#refresh());
-    await this.#refresh();
+    events.onResumed(() => void this.#refresher.now());
+    await this.#refresher.now();
   }
 
   stop(): void {
-    this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#refresher.stop();
   }
 
   /** Whether the catalog has been read at least once. */
@@ -140,17 +144,5 @@ export class Catalog {
       ]),
     );
     this.#loaded = true;
-  }
-
-  async #refresh(): Promise<void> {
-    clearTimeout(this.#timer);
-    let next = RELOAD_MS;
-    try {
-      await this.reload();
-    } catch (error) {
-      if (!this.#closed) this.#log.warn({ err: error }, 'the catalog could not be read');
-      next = RETRY_MS;
-    }
-    if (!this.#closed) this.#timer = setTimeout(() => void this.#refresh(), next).unref();
   }
 }

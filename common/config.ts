@@ -237,9 +237,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   const config = values as unknown as Config;
   if (problems.length === 0) problems.push(...secretProblems(config));
   if (problems.length > 0) {
-    throw new ConfigError(
-      `Laurel cannot start, because of its settings:\n${problems.map((p) => `  - ${p}`).join('\n')}`,
-    );
+    throw new ConfigError(`These settings are wrong:\n${problems.map((p) => `  - ${p}`).join('\n')}`);
   }
   return Object.freeze(config);
 }

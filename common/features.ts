@@ -1,6 +1,7 @@
 import Joi from 'joi';
 import type { EventListener } from './events.ts';
 import type { Logger } from './logger.ts';
+import { Refresher } from './refresher.ts';
 import type { Database } from './postgres.ts';
 
 /** What operators can switch off while everything runs. */
@@ -52,29 +53,31 @@ const RELOAD_MS = 900;
 /** The switches as a process knows them. While Postgres is away they stay as they were. */
 export class Features {
   readonly #db: Database;
-  readonly #log: Logger;
+  readonly #refresher: Refresher;
   readonly #handlers: (() => void)[] = [];
   #values = featureDefaults;
-  #timer: NodeJS.Timeout | undefined;
-  #away = false;
-  #closed = false;
 
   constructor(db: Database, log: Logger) {
     this.#db = db;
-    this.#log = log;
+    this.#refresher = new Refresher({
+      what: 'switches',
+      read: () => this.#read(),
+      everyMs: RELOAD_MS,
+      retryMs: RELOAD_MS,
+      log,
+    });
   }
 
   /** Reads the switches, listens for changes, and looks again all the time: one row or two, by key. */
   async start(events: EventListener): Promise<void> {
     await events.onChange((event) => {
-      if (event.kind === 'features') void this.#refresh();
+      if (event.kind === 'features') void this.#refresher.now();
     });
-    await this.#refresh();
+    await this.#refresher.now();
   }
 
   stop(): void {
-    this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#refresher.stop();
   }
 
   get submissions(): boolean {
@@ -92,20 +95,10 @@ export class Features {
     this.#handlers.push(handle);
   }
 
-  async #refresh(): Promise<void> {
-    clearTimeout(this.#timer);
-    try {
-      const values = await readFeatures(this.#db);
-      const changed = JSON.stringify(values) !== JSON.stringify(this.#values);
-      this.#values = values;
-      this.#away = false;
-      if (changed && !this.#closed) for (const handle of this.#handlers) handle();
-    } catch (error) {
-      if (!this.#closed && !this.#away) this.#log.warn({ err: error }, 'the switches could not be read');
-      this.#away = true;
-    }
-    if (this.#closed) return;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#refresh(), RELOAD_MS).unref();
+  async #read(): Promise<void> {
+    const values = await readFeatures(this.#db);
+    const changed = JSON.stringify(values) !== JSON.stringify(this.#values);
+    this.#values = values;
+    if (changed && !this.#refresher.stopped) for (const handle of this.#handlers) handle();
   }
 }

@@ -21,7 +21,8 @@ import { createSigner } from './boards/signer.ts';
 import { createDoorman } from './connections/doorman.ts';
 import { ConnectionLimits } from './connections/limits.ts';
 import { PersonalEvents } from './personal-events.ts';
-import { boardRoom, createSockets, spectatorRoom } from './sockets/create-sockets.ts';
+import { createSockets } from './sockets/create-sockets.ts';
+import { boardRoom, spectatorRoom } from './sockets/rooms.ts';
 import { createRequests } from './sockets/requests.ts';
 import { BoardStreams } from './streams/board-streams.ts';
 

@@ -2,7 +2,7 @@ import { presentAction, type ActionViews } from '../common/action-views.ts';
 import type { ActionEvent, CompletionEvent } from '../common/events.ts';
 import type { Logger } from '../common/logger.ts';
 import type { UserDirectory } from '../common/users/user-directory.ts';
-import { spectatorRoom, userRoom } from './sockets/create-sockets.ts';
+import { spectatorRoom, userRoom } from './sockets/rooms.ts';
 
 export interface PersonalEventDeps {
   readonly sockets: {

@@ -1,24 +1,19 @@
 import type { IncomingMessage, Server as HttpServer } from 'node:http';
 import { createAdapter } from '@socket.io/redis-adapter';
-import { Server, type Socket } from 'socket.io';
+import { Server } from 'socket.io';
 import type { Config } from '../../common/config.ts';
 import type { Identity } from '../../common/identity/access-tokens.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
 import type { Redis } from '../../common/redis.ts';
-import { watchedId, type Watched } from '../boards/board-feeds.ts';
+import type { Watched } from '../boards/board-feeds.ts';
 import { ConnectionBook } from '../connections/book.ts';
 import { at, type Doorman } from '../connections/doorman.ts';
 import type { ConnectionLimits } from '../connections/limits.ts';
 import { Refusal } from '../connections/refusal.ts';
 import type { Answer, Requests } from './requests.ts';
-
-export interface SocketData {
-  identity?: Identity;
-}
-type Events = Record<string, (...args: unknown[]) => void>;
-export type LaurelSocket = Socket<Events, Events, object, SocketData>;
-export type LaurelServer = Server<Events, Events, object, SocketData>;
+import { userRoom } from './rooms.ts';
+import type { Events, LaurelServer, LaurelSocket, SocketData } from './types.ts';
 
 export interface SocketDeps {
   readonly config: Config;
@@ -45,10 +40,6 @@ const SWEEP_MS = 1000;
 /** Requests a connection may send at once, and then a second. */
 const REQUESTS_BURST = 100;
 const REQUESTS_PER_SECOND = 20;
-
-export const boardRoom = (board: Watched): string => `board:${watchedId(board)}`;
-export const userRoom = (userId: string): string => `user:${userId}`;
-export const spectatorRoom = (userId: string): string => `spectators:${userId}`;
 
 /** What the client library hands on as `connect_error.data`. */
 function handshakeError(cause: unknown): Error {

@@ -7,7 +7,8 @@ import { periods } from '../../common/periods.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
 import type { BoardFeeds, Watched } from '../boards/board-feeds.ts';
 import type { RefusalCode } from '../connections/refusal.ts';
-import { boardRoom, spectatorRoom, type LaurelSocket } from './create-sockets.ts';
+import { boardRoom, spectatorRoom } from './rooms.ts';
+import type { LaurelSocket } from './types.ts';
 
 export type Answer = { ok: true; snapshot?: unknown } | { ok: false; code: RefusalCode };
 

@@ -28,9 +28,9 @@ export async function mochaGlobalTeardown(): Promise<void> {
 /** A server, worker or timer that is left open would keep mocha waiting for ever: better fail, and name it. */
 function failIfProcessLingers(): void {
   setTimeout(() => {
-    // eslint-disable-next-line no-console -- there is no reporter left to tell
-    console.error(
-      `The tests leave these open, so the process does not end: ${getActiveResourcesInfo().join(', ')}`,
+    // There is no reporter left to tell.
+    process.stderr.write(
+      `The tests leave these open, so the process does not end: ${getActiveResourcesInfo().join(', ')}\n`,
     );
     // Registered after mocha's own handler, which sets the code from the number of failed tests.
     process.on('exit', () => {

@@ -1,0 +1,10 @@
+import type { Server, Socket } from 'socket.io';
+import type { Identity } from '../../common/identity/access-tokens.ts';
+
+/** What is known of a connection; anonymous watchers have no identity. */
+export interface SocketData {
+  identity?: Identity;
+}
+export type Events = Record<string, (...args: unknown[]) => void>;
+export type LaurelSocket = Socket<Events, Events, object, SocketData>;
+export type LaurelServer = Server<Events, Events, object, SocketData>;
