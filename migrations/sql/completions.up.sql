@@ -17,13 +17,14 @@ create function period_end(period text, starts_at timestamptz) returns timestamp
   end
 $$;
 
--- Milliseconds since the epoch, as clients and Redis count time.
+-- Milliseconds since the epoch, as clients and Redis count time. In UTC throughout: only then is the body immutable, and only
+-- then does Postgres put it in place of each call, which is many times cheaper.
 create function epoch_ms(at timestamptz) returns bigint language sql immutable parallel safe as $$
-  select (extract(epoch from at) * 1000)::bigint
+  select (extract(epoch from at at time zone 'UTC') * 1000)::bigint
 $$;
 
 create function from_epoch_ms(ms bigint) returns timestamptz language sql immutable parallel safe as $$
-  select timestamptz '1970-01-01 00:00:00+00' + ms * interval '1 millisecond'
+  select (timestamp '1970-01-01 00:00:00' + ms * interval '1 millisecond') at time zone 'UTC'
 $$;
 
 -- Serializes all score changes of the given users until the transaction ends. Workers already apply a user's
@@ -39,15 +40,21 @@ begin
 end $$;
 
 -- Score rows of board periods for some users, as workers copy them into Redis. A banned or erased user's are hidden.
-create function index_rows(user_ids text[], board_period_ids integer[]) returns jsonb language sql stable as $$
-  select coalesce(jsonb_agg(jsonb_build_array(b.leaderboard, b.period, epoch_ms(b.starts_at), epoch_ms(b.ends_at), s.user_id,
-      s.score, epoch_ms(s.reached_at), u.banned_at is not null or u.erased_at is not null)), '[]')
-  from unnest(user_ids) as i(user_id)
-  cross join unnest(board_period_ids) as w(board_period_id)
-  join scores s on s.board_period_id = w.board_period_id and s.user_id = i.user_id
-  join board_periods b on b.id = s.board_period_id
-  join users u on u.id = s.user_id
-$$;
+create function index_rows(user_ids text[], board_period_ids integer[]) returns jsonb language plpgsql stable
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+begin
+  return (
+    select coalesce(jsonb_agg(jsonb_build_array(b.leaderboard, b.period, epoch_ms(b.starts_at), epoch_ms(b.ends_at), s.user_id,
+        s.score, epoch_ms(s.reached_at), u.banned_at is not null or u.erased_at is not null)), '[]')
+    from unnest(user_ids) as i(user_id)
+    -- User by user, by the primary key; without the fence a planner without statistics walks whole boards.
+    cross join lateral (
+      select * from scores where user_id = i.user_id and board_period_id = any (board_period_ids) offset 0
+    ) s
+    join board_periods b on b.id = s.board_period_id
+    join users u on u.id = s.user_id
+  );
+end $$;
 
 -- Applies completions in the order given, all or none, each at most once. What the same users had been promised earlier
 -- (202) and Redis has forgotten since comes along in its place, so that nothing that they did later overtakes it.
@@ -62,8 +69,15 @@ $$;
 --   cancelled | rejected | held | unknown | not_yours | token_mismatch   it does not count
 -- An item that unlocked achievements carries their keys as `unlocked`.
 -- Awards are clipped at the leaderboard's points an update, and at its score cap.
-create function apply_completions(items jsonb) returns jsonb language plpgsql as $$
+--
+-- The big tables are only ever reached by key, for a few rows. Plans are made once a connection, perhaps while the tables
+-- are empty and their statistics tell nothing, and must be right when they have grown: hence the settings, and hence the
+-- actions are read once, by id and nothing else, into an array.
+create function apply_completions(items jsonb) returns jsonb language plpgsql
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
 declare
+  ids text[];
+  known actions[];
   applied_ids text[];
   result_items jsonb;
   result_rows jsonb;
@@ -84,6 +98,7 @@ begin
     select jsonb_agg(i order by (i ->> 'acceptedAt')::bigint, n) into items
     from jsonb_array_elements(forgotten || items) with ordinality e(i, n);
   end if;
+  ids := array(select i ->> 'actionId' from jsonb_array_elements(items) i);
   -- Under the lock, so that a user's entries bear times in the order in which they were applied.
   applied := clock_timestamp();
   -- Closing a period waits for the batches under way, and those that come after it see that it is closed.
@@ -102,24 +117,27 @@ begin
     set status = 'completed', accepted_at = from_epoch_ms(i."acceptedAt"), completed_at = applied,
       ip = coalesce(i.ip, a.ip), user_agent = coalesce(i."userAgent", a.user_agent)
     from jsonb_to_recordset(items) as i("actionId" text, "userId" text, "acceptedAt" bigint, "tokenHash" text, ip text, "userAgent" text)
-    where a.id = i."actionId" and a.user_id = i."userId" and a.status in ('started', 'queued', 'expired')
+    where a.id = any (ids) and a.id = i."actionId" and a.user_id = i."userId" and a.status in ('started', 'queued', 'expired')
       and (a.source = 'client' or a.token_hash = decode(i."tokenHash", 'hex'))
     returning a.id
   )
   select coalesce(array_agg(id), '{}') into applied_ids from taken;
+  select array_agg(a) into known from actions a where a.id = any (ids);
 
   if cardinality(applied_ids) > 0 then
     insert into board_periods (leaderboard, period, starts_at, ends_at)
-    select distinct b.key, p.period, period_start(p.period, a.accepted_at),
-      period_end(p.period, period_start(p.period, a.accepted_at))
-    from actions a
-    join leaderboards b on b.key in (a.leaderboard, 'global')
+    select distinct b.key, p.period, period_start(p.period, d.day), period_end(p.period, period_start(p.period, d.day))
+    from (
+      select distinct board, date_trunc('day', a.accepted_at at time zone 'UTC') at time zone 'UTC' as day
+      from unnest(known) a cross join unnest(array[a.leaderboard, 'global']) board
+      where a.id = any (applied_ids)
+    ) d
+    join leaderboards b on b.key = d.board
     cross join unnest(b.periods) p(period)
-    where a.id = any (applied_ids)
-      and not exists (
-        select from board_periods x
-        where x.leaderboard = b.key and x.period = p.period and x.starts_at = period_start(p.period, a.accepted_at)
-      )
+    where not exists (
+      select from board_periods x
+      where x.leaderboard = b.key and x.period = p.period and x.starts_at = period_start(p.period, d.day)
+    )
     on conflict do nothing;
 
     with item as (
@@ -132,10 +150,10 @@ begin
         b.score_cap as cap, b.periods, least(a.points, b.max_points_per_update)::bigint as worth,
         coalesce(s.score, 0) as base, coalesce(epoch_ms(s.reached_at), 0) as base_reached
       from item
-      join actions a on a.id = item.action_id
+      join unnest(known) a on a.id = item.action_id
       join leaderboards b on b.key in (a.leaderboard, 'global')
       join board_periods bp on bp.leaderboard = b.key and bp.period = 'all' and bp.starts_at = timestamptz '1970-01-01 00:00:00+00'
-      left join scores s on s.board_period_id = bp.id and s.user_id = a.user_id
+      left join scores s on s.user_id = a.user_id and s.board_period_id = bp.id
       where a.id = any (applied_ids)
     ),
     running as (
@@ -159,8 +177,8 @@ begin
     ),
     upserted as (
       insert into scores (board_period_id, user_id, score, reached_at)
-      select board_period_id, user_id, gained, reached_at from new_scores order by board_period_id, user_id
-      on conflict (board_period_id, user_id)
+      select board_period_id, user_id, gained, reached_at from new_scores order by user_id, board_period_id
+      on conflict (user_id, board_period_id)
         do update set score = scores.score + excluded.score, reached_at = excluded.reached_at
     ),
     milestone as (
@@ -180,7 +198,7 @@ begin
     order by own.n;
   end if;
 
-  delete from queued_completions where action_id in (select i ->> 'actionId' from jsonb_array_elements(items) i);
+  delete from queued_completions where action_id = any (ids);
 
   select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
       'actionId', i ->> 'actionId',
@@ -200,17 +218,26 @@ begin
     )) order by n)
   into result_items
   from jsonb_array_elements(items) with ordinality e(i, n)
-  left join actions a on a.id = i ->> 'actionId'
-  left join ledger l on l.action_id = a.id and l.user_id = i ->> 'userId'
-  left join completion_ranks r on r.action_id = a.id;
+  left join unnest(known) a on a.id = i ->> 'actionId'
+  left join ledger l on l.action_id = a.id and a.user_id = i ->> 'userId'
+  left join completion_ranks r on r.action_id = a.id and a.id <> all (applied_ids);
 
-  select array_agg(distinct a.user_id), array_agg(distinct bp.id) into touched_users, touched_boards
-  from jsonb_array_elements(items) i
-  join actions a on a.id = i ->> 'actionId' and a.user_id = i ->> 'userId' and a.status = 'completed'
-  join leaderboards b on b.key in (a.leaderboard, 'global')
-  cross join unnest(b.periods) p(period)
-  join board_periods bp on bp.leaderboard = b.key and bp.period = p.period
-    and bp.starts_at = period_start(p.period, a.accepted_at) and bp.closed_at is null;
+  touched_users := array(
+    select distinct a.user_id from unnest(known) a
+    join jsonb_array_elements(items) i on i ->> 'actionId' = a.id and i ->> 'userId' = a.user_id
+    where a.status = 'completed');
+  touched_boards := array(
+    select bp.id
+    from (
+      select distinct board, date_trunc('day', a.accepted_at at time zone 'UTC') at time zone 'UTC' as day
+      from unnest(known) a cross join unnest(array[a.leaderboard, 'global']) board
+      where a.status = 'completed'
+    ) d
+    join leaderboards b on b.key = d.board
+    cross join unnest(b.periods) p(period)
+    join board_periods bp on bp.leaderboard = b.key and bp.period = p.period
+      and bp.starts_at = period_start(p.period, d.day) and bp.closed_at is null
+    group by bp.id);
 
   result_rows := coalesce(index_rows(touched_users, touched_boards), '[]');
   return jsonb_build_object('items', result_items, 'rows', result_rows)

@@ -72,7 +72,7 @@ begin
       join board_periods bp on bp.leaderboard = e.board and bp.period = p.period
         and bp.starts_at = period_start(p.period, counted_at) and bp.closed_at is null
       where e.after <> e.before
-      on conflict (board_period_id, user_id) do update
+      on conflict (user_id, board_period_id) do update
         set score = greatest(scores.score + (
             select e.after - e.before from effect e join board_periods bp on bp.leaderboard = e.board
             where bp.id = excluded.board_period_id), 0),

@@ -87,11 +87,10 @@ create table scores (
   user_id text not null,
   score bigint not null check (score >= 0),
   reached_at timestamptz(3) not null,             -- when this score was reached; strictly later at every change
-  primary key (board_period_id, user_id)
+  primary key (user_id, board_period_id)          -- a user's rows change together, and so stand together
 ) with (fillfactor = 80);
 -- The total order: score descending, then who reached it first, then user id. In C order, as Redis compares members.
 create index scores_ranked on scores (board_period_id, score desc, reached_at, user_id collate "C");
-create index scores_by_user on scores (user_id);
 
 create table actions (
   id text primary key,
