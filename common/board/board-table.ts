@@ -13,8 +13,9 @@ const toEntry = (row: EntryRow): Entry => ({
   reachedAt: Number(row.reached_at),
 });
 
-/** Users that no board shows. */
-const SHOWN = 'u.banned_at is null and u.erased_at is null';
+/** Leaves out users that no board shows: few, and found by an index of their own, so that a million others cost nothing. */
+const shown = (row: string): string =>
+  `${row}.user_id not in (select id from users where banned_at is not null or erased_at is not null)`;
 const BOARD = `(select id from board_periods where leaderboard = :leaderboard and period = :period and starts_at = from_epoch_ms(:startsAt))`;
 const ORDER = 's.score desc, s.reached_at, s.user_id collate "C"';
 /** Whether row s stands before row m in the total order. */
@@ -48,15 +49,15 @@ export class BoardTable implements BoardSource {
     const [figures, place] = await Promise.all([
       this.#figures(board),
       this.#db.raw<{ rows: { offset: string }[] }>(
-        `select count(*) as offset from scores s join users u on u.id = s.user_id
-         where s.board_period_id = ${BOARD} and ${SHOWN} and not (${AFTER})`,
+        `select count(*) as offset from scores s
+         where s.board_period_id = ${BOARD} and ${shown('s')} and not (${AFTER})`,
         { ...bindings(board), ...last },
       ),
     ]);
     const { rows } = await this.#db.raw<{ rows: EntryRow[] }>(
       `select s.user_id, s.score, epoch_ms(s.reached_at) as reached_at
-       from scores s join users u on u.id = s.user_id
-       where s.board_period_id = ${BOARD} and ${SHOWN} and ${AFTER}
+       from scores s
+       where s.board_period_id = ${BOARD} and ${shown('s')} and ${AFTER}
        order by ${ORDER} limit :limit`,
       { ...bindings(board), ...last, limit },
     );
@@ -67,10 +68,10 @@ export class BoardTable implements BoardSource {
     const figures = await this.#figures(board);
     const { rows } = await this.#db.raw<{ rows: (EntryRow & { rank: string })[] }>(
       `select m.user_id, m.score, epoch_ms(m.reached_at) as reached_at, 1 + (
-         select count(*) from scores s join users u on u.id = s.user_id
-         where s.board_period_id = m.board_period_id and s.score >= m.score and ${SHOWN} and ${BEFORE}) as rank
-       from scores m join users u on u.id = m.user_id
-       where m.board_period_id = ${BOARD} and m.user_id = any (:userIds) and ${SHOWN}`,
+         select count(*) from scores s 
+         where s.board_period_id = m.board_period_id and s.score >= m.score and ${shown('s')} and ${BEFORE}) as rank
+       from scores m
+       where m.board_period_id = ${BOARD} and m.user_id = any (:userIds) and ${shown('m')}`,
       { ...bindings(board), userIds: [...userIds] },
     );
     const byUser = new Map(rows.map((row) => [row.user_id, row]));
@@ -95,8 +96,8 @@ export class BoardTable implements BoardSource {
     if (limit === 0) return [];
     const { rows } = await this.#db.raw<{ rows: EntryRow[] }>(
       `select s.user_id, s.score, epoch_ms(s.reached_at) as reached_at
-       from scores s join users u on u.id = s.user_id
-       where s.board_period_id = ${BOARD} and ${SHOWN}
+       from scores s
+       where s.board_period_id = ${BOARD} and ${shown('s')}
        order by ${ORDER} offset :offset limit :limit`,
       { ...bindings(board), offset, limit },
     );
@@ -107,7 +108,7 @@ export class BoardTable implements BoardSource {
   async #figures(board: BoardRef): Promise<{ version: number; total: number; updatedAt: number }> {
     const { rows } = await this.#db.raw<{ rows: { total: string; updated_at: string | null }[] }>(
       `select count(*) as total, epoch_ms(max(s.reached_at)) as updated_at
-       from scores s join users u on u.id = s.user_id where s.board_period_id = ${BOARD} and ${SHOWN}`,
+       from scores s where s.board_period_id = ${BOARD} and ${shown('s')}`,
       bindings(board),
     );
     return { version: 0, total: Number(rows[0]?.total ?? 0), updatedAt: Number(rows[0]?.updated_at ?? 0) };
@@ -117,8 +118,8 @@ export class BoardTable implements BoardSource {
   async entriesOf(board: BoardRef, userIds: readonly string[]): Promise<Map<string, Entry>> {
     const { rows } = await this.#db.raw<{ rows: EntryRow[] }>(
       `select s.user_id, s.score, epoch_ms(s.reached_at) as reached_at
-       from scores s join users u on u.id = s.user_id
-       where s.board_period_id = ${BOARD} and s.user_id = any (:userIds) and ${SHOWN}`,
+       from scores s
+       where s.board_period_id = ${BOARD} and s.user_id = any (:userIds) and ${shown('s')}`,
       { ...bindings(board), userIds: [...userIds] },
     );
     return new Map(rows.map((row) => [row.user_id, toEntry(row)]));
@@ -135,8 +136,8 @@ export class BoardTable implements BoardSource {
       const after = last ? `and ${AFTER}` : '';
       const { rows } = await this.#db.raw<{ rows: EntryRow[] }>(
         `select s.user_id, s.score, epoch_ms(s.reached_at) as reached_at
-         from scores s join users u on u.id = s.user_id
-         where s.board_period_id = ${BOARD} and ${SHOWN} ${after}
+         from scores s
+         where s.board_period_id = ${BOARD} and ${shown('s')} ${after}
          order by ${ORDER} limit :size`,
         { ...bindings(board), ...last, size },
       );

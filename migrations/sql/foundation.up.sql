@@ -20,6 +20,9 @@ create table users (
   updated_at timestamptz not null default now()
 );
 
+-- Whom no board shows.
+create index users_hidden on users (id) where banned_at is not null or erased_at is not null;
+
 -- One login: a family of refresh tokens and the key that signs client-signed completions (derived from the id).
 create table sessions (
   id text primary key,
