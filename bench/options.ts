@@ -27,7 +27,7 @@ export const usage = `npm run bench -- [${benchmarks.join('|')} ...] [options]
   --partitions N,…  QUEUE_PARTITIONS to measure submit with (8)
   --workers N,…     worker processes to measure submit with (1)
   --in-flight N     plays under way at a time (128; smoke 8)
-  --profile         submit: profile each tier, and count what the stores do (slower)
+  --profile         submit, read: profile the tiers, and count what the stores do (slower)
   --save            write the tables into docs/benchmarks.md
 `;
 

@@ -1,9 +1,13 @@
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { startBaseline } from './baseline/baseline.ts';
 import { readRepeatedly, type Reads } from './generators/reads.ts';
 import { usageOf } from './measure/processes.ts';
+import { summarizeProfiles } from './measure/profile.ts';
 import type { Options } from './options.ts';
 import { createPlayers } from './players.ts';
-import { span, type Report } from './report.ts';
+import { span, type Report, type Table } from './report.ts';
 import { seedScores, seedUsers } from './seed.ts';
 import { settleStores, startStores } from './stores.ts';
 import { startSystem, type ServerProcess } from './system.ts';
@@ -26,8 +30,9 @@ export async function read(options: Options): Promise<Report> {
     await seedScores(stores.databaseUrl, 'global', 'all', BOARD_USERS);
     const laurel: Read[] = [];
     const baseline: Read[] = [];
+    const profiles = options.profile ? await mkdtemp(join(tmpdir(), 'laurel-bench-profiles-')) : undefined;
     for (let i = 0; i < options.repeat; i += 1) {
-      const system = await startSystem(stores, { api: 1, workers: 1 });
+      const system = await startSystem(stores, { api: 1, workers: 1, profiles });
       try {
         await settleStores(stores);
         for (const server of system.api) laurel.push(await measure(server, options.seconds));
@@ -42,7 +47,8 @@ export async function read(options: Options): Promise<Report> {
         await server.stop();
       }
     }
-    return report(options, laurel, baseline);
+    const costs = profiles === undefined ? [] : summarizeProfiles(profiles);
+    return report(options, laurel, baseline, costs);
   } finally {
     await stores.stop();
   }
@@ -60,7 +66,12 @@ async function measure(server: ServerProcess, seconds: number): Promise<Read> {
   };
 }
 
-function report(options: Options, laurel: readonly Read[], baseline: readonly Read[]): Report {
+function report(
+  options: Options,
+  laurel: readonly Read[],
+  baseline: readonly Read[],
+  costs: readonly Table[],
+): Report {
   const row = (name: string, reads: readonly Read[]): string[] => [
     name,
     span(reads.map(({ perSecond }) => perSecond)),
@@ -94,6 +105,7 @@ function report(options: Options, laurel: readonly Read[], baseline: readonly Re
           ['Laurel / baseline', ratio, '', '', '', '', '', ''],
         ],
       },
+      ...costs,
     ],
     notes: ['autocannon measures latencies in whole milliseconds.'],
     data: { laurel, baseline },

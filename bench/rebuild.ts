@@ -10,9 +10,10 @@ import { summarize, type Latency } from './measure/latencies.ts';
 import { usageOf } from './measure/processes.ts';
 import type { Options } from './options.ts';
 import { createPlayers } from './players.ts';
+import { countReconciliations, reconciliationsToEnd } from './reconciliations.ts';
 import { figure, type Report } from './report.ts';
 import { seedScores, seedUsers } from './seed.ts';
-import { settleStores, startStores, withDatabase, type BenchStores } from './stores.ts';
+import { settleStores, startStores, withDatabase, withRedis, type BenchStores } from './stores.ts';
 import { startSystem, type System } from './system.ts';
 
 interface Rebuilt {
@@ -78,7 +79,7 @@ async function measureRebuild(
   const redis = createRedis(stores.redisUrl, 'commands', createLogger('bench', 'error'));
   await untilReady(redis, 5000);
   const index = new BoardIndex(redis);
-  const ended = await countEnded(db);
+  const ended = await countReconciliations(db);
   const took: number[] = [];
   const failedReads: Record<string, number> = {};
   let over = false;
@@ -86,7 +87,9 @@ async function measureRebuild(
     const line = new HttpLine(system.api[0]?.url ?? '');
     while (!over) {
       const begun = performance.now();
-      const { status } = await line.send('GET', `/api/v1/leaderboards/global${path}`, player?.token ?? '');
+      const { status } = await line
+        .send('GET', `/api/v1/leaderboards/global${path}`, player?.token ?? '')
+        .catch((error: unknown) => ({ status: String(error) }));
       took.push(performance.now() - begun);
       if (status !== 200) failedReads[`${path} ${status}`] = (failedReads[`${path} ${status}`] ?? 0) + 1;
       await delay(READ_EVERY_MS);
@@ -94,7 +97,7 @@ async function measureRebuild(
     await line.close();
   });
   const begun = performance.now();
-  await redis.flushall();
+  await withRedis(stores.redisUrl, (client) => client.flushall());
   while ((await index.incomplete(boards)).length > 0) await delay(50);
   const seconds = (performance.now() - begun) / 1000;
   over = true;
@@ -115,7 +118,7 @@ async function measureReconcile(stores: BenchStores, system: System, db: Databas
   const redis = createRedis(stores.redisUrl, 'queue', createLogger('bench', 'error'));
   await untilReady(redis, 5000);
   const queues = new Queues(redis, 8);
-  const ended = await countEnded(db);
+  const ended = await countReconciliations(db);
   const rssBeforeMb = usageOf(worker).rssMb;
   let rssPeakMb = rssBeforeMb;
   const watch = setInterval(() => (rssPeakMb = Math.max(rssPeakMb, usageOf(worker).rssMb)), 20);
@@ -136,18 +139,6 @@ async function measureReconcile(stores: BenchStores, system: System, db: Databas
     rssBeforeMb,
     rssPeakMb,
   };
-}
-
-async function countEnded(db: Database): Promise<number> {
-  const { rows } = await db.raw<{ rows: { n: number }[] }>(
-    'select count(*)::int as n from reconciliations where finished_at is not null',
-  );
-  return rows[0]?.n ?? 0;
-}
-
-/** Waits until so many reconciliations have ended: Laurel runs one by itself whenever Redis has lost its data. */
-async function reconciliationsToEnd(db: Database, count: number): Promise<void> {
-  while ((await countEnded(db)) < count) await delay(20);
 }
 
 function report(options: Options, users: number, rebuilt: Rebuilt, reconciled: Reconciled): Report {

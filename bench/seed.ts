@@ -37,7 +37,7 @@ export async function seedScores(
     );
     await db.raw(
       `insert into scores (board_period_id, user_id, score, reached_at)
-       select b.id, ${userId('n')}, 10 * (1 + (99999 * power(mod(n * 7919, 1000003) / 1000003.0, 3))::bigint),
+       select b.id, ${userId('n')}, 10 * (1 + (99999 * power(mod(n::bigint * 7919, 1000003) / 1000003.0, 3))::bigint),
          now() - n * interval '1 millisecond'
        from generate_series(1, :count::int) n,
          (select id from board_periods where leaderboard = :leaderboard and period = :period and starts_at = period_start(:period, now())) b`,

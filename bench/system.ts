@@ -19,7 +19,8 @@ export interface ServerProcess {
   stop(): Promise<void>;
 }
 
-const READY_MS = 30_000;
+/** A worker that has a million users to put into Redis is ready only then. */
+const READY_MS = 180_000;
 const STOP_MS = 10_000;
 
 /** Every server that runs, so that an interrupted benchmark leaves none behind. */
