@@ -1,4 +1,4 @@
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startBaseline } from './baseline/baseline.ts';
@@ -48,6 +48,7 @@ export async function read(options: Options): Promise<Report> {
       }
     }
     const costs = profiles === undefined ? [] : summarizeProfiles(profiles);
+    if (profiles !== undefined) await rm(profiles, { recursive: true, force: true });
     return report(options, laurel, baseline, costs);
   } finally {
     await stores.stop();

@@ -1,4 +1,4 @@
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startBaseline, baselineFaults } from './baseline/baseline.ts';
@@ -129,6 +129,7 @@ async function measureCombination(
         faults.push(...found);
       }
     }
+    if (profiles !== undefined) await rm(profiles, { recursive: true, force: true });
     return { partitions, workers, rounds, faults, costs };
   } finally {
     await stores.stop();
