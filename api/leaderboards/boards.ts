@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import {
   boardId,
+  presentFigures,
   percentile,
   type BoardPage,
   type BoardRef,
@@ -181,13 +182,3 @@ export class Boards {
     });
   }
 }
-
-const presentFigures = (board: BoardRef, { version, total, updatedAt }: BoardPage) => ({
-  leaderboard: board.leaderboard,
-  period: board.period,
-  periodStart: board.endsAt === null ? null : iso(board.startsAt),
-  periodEnd: board.endsAt === null ? null : iso(board.endsAt),
-  version,
-  total,
-  updatedAt: updatedAt === 0 ? null : iso(updatedAt),
-});

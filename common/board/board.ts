@@ -76,3 +76,19 @@ export function percentile(rank: number | null, total: number): number | null {
   if (rank === null) return null;
   return total <= 1 ? 100 : Math.round(((total - rank) / (total - 1)) * 1000) / 10;
 }
+
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+/** A board's figures as clients get them, from the API and live alike; `all` has neither start nor end. */
+export const presentFigures = (
+  board: BoardRef,
+  { version, total, updatedAt }: Pick<BoardPage, 'version' | 'total' | 'updatedAt'>,
+) => ({
+  leaderboard: board.leaderboard,
+  period: board.period,
+  periodStart: board.endsAt === null ? null : iso(board.startsAt),
+  periodEnd: board.endsAt === null ? null : iso(board.endsAt),
+  version,
+  total,
+  updatedAt: updatedAt === 0 ? null : iso(updatedAt),
+});

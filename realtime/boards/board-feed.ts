@@ -1,4 +1,11 @@
-import { boardAt, boardId, type BoardRef, type BoardSource, type Entry } from '../../common/board/board.ts';
+import {
+  presentFigures,
+  boardAt,
+  boardId,
+  type BoardRef,
+  type BoardSource,
+  type Entry,
+} from '../../common/board/board.ts';
 import type { BoardEvent } from '../../common/events.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Period } from '../../common/periods.ts';
@@ -337,15 +344,6 @@ export class BoardFeed {
   }
 
   #present({ board, version, total, at, entries }: State): Snapshot {
-    return {
-      leaderboard: board.leaderboard,
-      period: board.period,
-      periodStart: board.endsAt === null ? null : iso(board.startsAt),
-      periodEnd: board.endsAt === null ? null : iso(board.endsAt),
-      version,
-      total,
-      updatedAt: at === 0 ? null : iso(at),
-      entries,
-    };
+    return { ...presentFigures(board, { version, total, updatedAt: at }), entries };
   }
 }

@@ -1,26 +1,16 @@
 import { UnrecoverableError, type Job, type Queue } from 'bullmq';
 import Joi from 'joi';
-import type { BoardIndex } from '../../common/board/board-index.ts';
-import type { BoardTable } from '../../common/board/board-table.ts';
 import type { Catalog } from '../../common/catalog.ts';
-import type { Logger } from '../../common/logger.ts';
-import type { Database } from '../../common/postgres.ts';
-import type { MaintenanceJobs, MaintenanceName, Queues } from '../../common/queues.ts';
+import type { MaintenanceJobs, MaintenanceName } from '../../common/queues.ts';
 import { check } from '../../common/validate.ts';
 import { closePeriods } from './close-periods.ts';
 import { expectedBoards } from './index-keeper.ts';
 import { rebuildBoards } from './rebuild.ts';
-import { reconcile } from './reconcile.ts';
+import { reconcile, type ReconcileDeps } from './reconcile.ts';
 import { expire, forget, sweepQueued } from './upkeep.ts';
 
-export interface MaintenanceDeps {
+export interface MaintenanceDeps extends ReconcileDeps {
   readonly catalog: Catalog;
-  readonly index: BoardIndex;
-  readonly table: BoardTable;
-  readonly db: Database;
-  readonly queues: Queues;
-  readonly log: Logger;
-  readonly signal: AbortSignal;
   /** places of a closed period that are kept, 0 = all */
   readonly archivedPlaces: number;
   /** how long IP addresses and user agents are kept */
