@@ -38,7 +38,7 @@ export class Actions {
   readonly #db: Database;
   readonly #redis: Redis;
   readonly #views: ActionViews;
-  readonly #inserts: Batcher<NewAction>;
+  readonly #inserts: Batcher<NewAction, undefined>;
 
   constructor(db: Database, redis: Redis) {
     this.#db = db;
@@ -48,11 +48,11 @@ export class Actions {
   }
 
   /** Writes an action down; together with others that start at the same time. */
-  start(action: NewAction): Promise<void> {
-    return this.#inserts.add(action);
+  async start(action: NewAction): Promise<void> {
+    await this.#inserts.add(action);
   }
 
-  async #insert(actions: NewAction[]): Promise<void> {
+  async #insert(actions: NewAction[]): Promise<undefined[]> {
     await this.#db.raw(
       `insert into actions (id, user_id, type, leaderboard, points, difficulty, metadata, token_hash, started_at, expires_at, ip, user_agent)
        select a.id, a."userId", a.type, a.leaderboard, a.points, a.difficulty, a.metadata, decode(a."tokenHash", 'hex'),
@@ -61,6 +61,7 @@ export class Actions {
          difficulty text, metadata jsonb, "tokenHash" text, "startedAt" bigint, "expiresAt" bigint, ip text, "userAgent" text)`,
       [JSON.stringify(actions)],
     );
+    return actions.map(() => undefined);
   }
 
   /** The result of a completion, as Redis keeps it for a while; undefined when it has none, or is away. */
