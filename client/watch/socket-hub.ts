@@ -287,12 +287,12 @@ export class SocketHub {
       );
     };
     clearTimeout(join.timer);
-    const timeout = setTimeout(() => {
+    join.timer = setTimeout(() => {
       if (!isOver()) failed(lostBecause(new Error('The service did not acknowledge in time.')));
     }, PATIENCE_MS);
     this.#socket?.emit('join:leaderboard', key, (answer: unknown) => {
-      clearTimeout(timeout);
       if (isOver()) return;
+      clearTimeout(join.timer);
       if (isRecord(answer) && answer['ok'] === true && isRecord(answer['snapshot'])) {
         sink.joined(answer['snapshot'] as unknown as Board);
         // A quiet while shows that the snapshot closed the gap.

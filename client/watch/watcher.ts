@@ -227,6 +227,8 @@ export class BoardWatcher implements AsyncIterable<BoardUpdate> {
     this.#rollover = setTimeout(
       () => {
         this.#awaitRollover();
+        // Steps say nothing of the period: only a snapshot does, even of a version that we have.
+        this.#known = disconnected(this.#known);
         this.#active()?.resync();
       },
       Math.min(wait, TIMER_MAX_MS),

@@ -55,11 +55,22 @@ export const milestonesKey = (board: BoardRef): string => `${tag(board)}:milesto
 /** Names the server run whose boards are known to be right. */
 const RECONCILED_RUN = 'laurel:reconciled-run';
 
+/** Rows that one call of `load` takes: some 3 ms, in which Redis serves nobody else. */
+const LOAD_ROWS = 1000;
+/** An attempt to make a board again that loaded nothing for so long is taken for dead: as long as a statement of Postgres may take. */
+const SILENCE_S = 10;
+
 /** Closed periods stay in Redis for a while, for those who look at yesterday. */
 const KEEP_CLOSED_MS = 2 * 86_400_000;
 /** When a board's keys expire, ms since the epoch; 0 for never. */
 export const expiry = (board: BoardRef): number =>
   board.endsAt === null ? 0 : board.endsAt + KEEP_CLOSED_MS;
+
+/**
+ * What versions start at: the clock, above all that were counted up from an earlier one. A board that is laid out before
+ * its period begins starts above what the period before it may count until then, because its watchers go on with it.
+ */
+const firstVersion = (board: BoardRef, now: number): number => Math.max(now, board.startsAt);
 
 const TIME_DIGITS = 12;
 export const encodeTime = (ms: number): string => ms.toString(16).padStart(TIME_DIGITS, '0');
@@ -131,7 +142,8 @@ export class BoardIndex implements BoardSource {
   /**
    * Begins to make a board again.
    *
-   * @returns the name of this attempt, for `load` and `markComplete`; undefined when the board is complete already
+   * @returns the name of this attempt, for `load` and `markComplete`; undefined when the board is complete already, or is
+   *   being made by somebody who loaded something a short while ago
    */
   async begin(board: BoardRef): Promise<string | undefined> {
     const attempt = newId();
@@ -141,22 +153,32 @@ export class BoardIndex implements BoardSource {
       membersKey(board),
       attempt,
       expiry(board),
+      SILENCE_S,
     );
     return begun === 1 ? attempt : undefined;
   }
 
-  /** Copies rows of Postgres into a board that is being made again. @returns false when the attempt is over */
+  /**
+   * Copies rows of Postgres, each user once, into a board that is being made again. Redis takes them in portions, between
+   * which it serves others.
+   *
+   * @returns false when the attempt is over
+   */
   async load(board: BoardRef, attempt: string, rows: readonly Entry[]): Promise<boolean> {
-    const args = rows.flatMap((row) => [row.userId, row.score, encodeTime(row.reachedAt)]);
-    const loaded = await this.#scripts.call(
-      scripts.load,
-      rankedKey(board),
-      membersKey(board),
-      attempt,
-      expiry(board),
-      ...args,
+    const portions = Array.from({ length: Math.ceil(rows.length / LOAD_ROWS) }, (_, i) =>
+      rows.slice(i * LOAD_ROWS, (i + 1) * LOAD_ROWS),
     );
-    return loaded === 1;
+    const replies = await this.#scripts.pipeline(
+      portions.map((portion) => [
+        scripts.load,
+        rankedKey(board),
+        membersKey(board),
+        attempt,
+        expiry(board),
+        ...portion.flatMap((row) => [row.userId, row.score, encodeTime(row.reachedAt)]),
+      ]),
+    );
+    return replies.every((loaded) => loaded === 1);
   }
 
   /** Declares a board complete that was made again. @returns false when the attempt is over */
@@ -166,7 +188,7 @@ export class BoardIndex implements BoardSource {
       rankedKey(board),
       membersKey(board),
       attempt,
-      Date.now(),
+      firstVersion(board, Date.now()),
       expiry(board),
       channels.boards,
       eventFields(board),
@@ -182,7 +204,7 @@ export class BoardIndex implements BoardSource {
         scripts.renew,
         rankedKey(board),
         membersKey(board),
-        now,
+        firstVersion(board, now),
         channels.boards,
         eventFields(board),
       ]),
