@@ -2,7 +2,6 @@ import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node
 import { ActionViews } from '../common/action-views.ts';
 import { BoardIndex } from '../common/board/board-index.ts';
 import { BoardReader } from '../common/board/board-reader.ts';
-import { BoardTable } from '../common/board/board-table.ts';
 import { Catalog } from '../common/catalog.ts';
 import type { Config } from '../common/config.ts';
 import { EventListener } from '../common/events.ts';
@@ -85,7 +84,7 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
   const sign = createSigner(config.BROADCAST_SIGNING_SECRETS);
   const feeds: BoardFeeds = new BoardFeeds(
     {
-      source: new BoardReader(index, new BoardTable(db)),
+      source: new BoardReader(index, db),
       index,
       directory,
       log,
@@ -117,7 +116,6 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
   const limits = new ConnectionLimits(config);
   const shared = { config, log, metrics, identify, limits, feeds, findBoard };
   const streams = new BoardStreams(shared);
-  shutdown.defer('streams', () => Promise.resolve(streams.close()));
   const sockets = createSockets({
     ...shared,
     requests: createRequests({ ...shared, directory }),
@@ -127,6 +125,8 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
     subscriber: adapterSubscriber,
   });
   shutdown.defer('sockets', () => sockets.close());
+  // Before the sockets, which close the HTTP server: it ends with its last connection.
+  shutdown.defer('streams', () => Promise.resolve(streams.close()));
 
   const personal = new PersonalEvents({ sockets, directory, actions: new ActionViews(db, redis), log });
 

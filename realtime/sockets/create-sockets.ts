@@ -1,10 +1,12 @@
 import type { IncomingMessage, Server as HttpServer } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { createAdapter } from '@socket.io/redis-adapter';
 import { Server } from 'socket.io';
 import type { Config } from '../../common/config.ts';
 import type { Identity } from '../../common/identity/access-tokens.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
+import { delay } from '../../common/patience.ts';
 import type { Redis } from '../../common/redis.ts';
 import type { Watched } from '../boards/board-feeds.ts';
 import { ConnectionBook } from '../connections/book.ts';
@@ -37,6 +39,8 @@ type Closed = 'TOO_MANY_CONNECTIONS' | 'TOKEN_EXPIRED' | 'USER_BANNED' | 'UNAUTH
 /** How long before a token expires its connection is warned, milliseconds. */
 const NOTICE_MS = 30_000;
 const SWEEP_MS = 1000;
+/** How long connections may take to close at the end, milliseconds. */
+const CLOSING_MS = 1000;
 /** Requests a connection may send at once, and then a second. */
 const REQUESTS_BURST = 100;
 const REQUESTS_PER_SECOND = 20;
@@ -97,6 +101,8 @@ export function createSockets(deps: SocketDeps) {
   });
   const main = io.of('/');
   let open = 0;
+  /** The connections of WebSockets, which the HTTP server forgets. */
+  const upgraded = new Set<Duplex>();
   metrics.gauge('laurel_socket_connections', 'Open Socket.IO connections.', [], (gauge) => gauge.set(open));
 
   io.use((socket, next) => {
@@ -200,6 +206,10 @@ export function createSockets(deps: SocketDeps) {
     /** Serves Socket.IO on a server, beside what that server does already. */
     attach: (server: HttpServer): void => {
       io.attach(server);
+      server.on('upgrade', (_, socket) => {
+        upgraded.add(socket);
+        socket.once('close', () => upgraded.delete(socket));
+      });
       io.engine.on('connection', (connection: EngineConnection) => {
         const leave = limits.enter(limits.addressOf(connection.request));
         open += 1;
@@ -230,7 +240,10 @@ export function createSockets(deps: SocketDeps) {
       book.stop();
       // Those of this instance alone: the others go on.
       io.local.disconnectSockets(true);
-      await new Promise<void>((resolve) => void io.close(() => resolve()));
+      const ended = new Promise<void>((resolve) => void io.close(() => resolve()));
+      // It waits for every connection of the HTTP server. One that does not answer must not keep the rest from ending.
+      await Promise.race([ended, delay(CLOSING_MS)]);
+      for (const socket of upgraded) socket.destroy();
     },
   };
 }

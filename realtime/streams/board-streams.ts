@@ -52,6 +52,7 @@ export class BoardStreams {
   readonly #deps: StreamDeps;
   readonly #rooms = new Map<string, Set<Stream>>();
   readonly #timers: NodeJS.Timeout[];
+  #closed = false;
 
   constructor(deps: StreamDeps) {
     this.#deps = deps;
@@ -118,7 +119,9 @@ export class BoardStreams {
     return new Set([...this.#all()].flatMap(({ identity }) => identity?.userId ?? []));
   }
 
+  /** Ends all streams, and lets nobody in again. */
   close(): void {
+    this.#closed = true;
     for (const timer of this.#timers) clearInterval(timer);
     for (const { response } of [...this.#all()]) response.end();
   }
@@ -159,6 +162,7 @@ export class BoardStreams {
     try {
       await feeds.of(board).snapshot((snapshot) => {
         if (response.destroyed) return;
+        if (this.#closed) throw new Refusal('UNAVAILABLE', 'This instance is closing. Connect anew.');
         response.writeHead(200, {
           'Content-Type': 'text/event-stream; charset=utf-8',
           // A proxy that kept or compressed a stream would keep it from its reader.
