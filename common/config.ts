@@ -188,6 +188,12 @@ export const variables = {
     16_384,
     16_777_216,
   ),
+  REALTIME_STREAM_HEARTBEAT_SECONDS: int(
+    'How often an event stream carries a comment, seconds: sooner than proxies in front give up a silent connection.',
+    15,
+    1,
+    55,
+  ),
   RECONCILE_EVERY_SECONDS: int('How often Redis is compared with Postgres, seconds.', 300, 5, 86_400),
   ARCHIVED_PLACES: int('Places of a closed period that are kept for ever; 0 keeps all.', 1000, 0, 10_000_000),
   PRIVACY_RETENTION_DAYS: int(

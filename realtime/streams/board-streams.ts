@@ -35,7 +35,6 @@ const querySchema = Joi.object<{ period: Period }>({
     .default('all'),
 });
 const bearer = /^Bearer +([^ ]+)$/i;
-const HEARTBEAT_MS = 15_000;
 const SWEEP_MS = 1000;
 /** How long a browser waits before it comes back by itself, milliseconds. */
 const RETRY_MS = 2000;
@@ -57,7 +56,7 @@ export class BoardStreams {
   constructor(deps: StreamDeps) {
     this.#deps = deps;
     this.#timers = [
-      setInterval(() => this.#heartbeat(), HEARTBEAT_MS).unref(),
+      setInterval(() => this.#heartbeat(), deps.config.REALTIME_STREAM_HEARTBEAT_SECONDS * 1000).unref(),
       setInterval(() => this.#sweep(), SWEEP_MS).unref(),
     ];
     deps.metrics.gauge('laurel_stream_connections', 'Open event streams.', [], (gauge) =>

@@ -85,6 +85,21 @@ describe('event streams', () => {
     expect(JSON.parse(current!.events[0]!.data).previousVersion).to.equal(version);
   });
 
+  it('carries a comment now and then while nothing happens, so that no proxy gives it up', async () => {
+    const tier = await startTier('realtime', stores, { REALTIME_STREAM_HEARTBEAT_SECONDS: '1' });
+    extra.push(tier);
+    const path = '/leaderboards/global/stream?period=monthly';
+    const stream = await open(path, {}, tier.url);
+    await eventually(() => expect(stream.text.match(/^:\n\n/gm)).to.have.length(2));
+    // Comments are for what is in between: readers see the board, and nothing else.
+    expect(stream.events.map(({ event }) => event)).to.deep.equal(['leaderboard:snapshot']);
+    expect(stream.headers).to.include({
+      'cache-control': 'no-store, no-transform',
+      'x-accel-buffering': 'no',
+    });
+    expect(stream.headers).not.to.have.any.keys('content-encoding', 'content-length');
+  });
+
   it('answers what is wrong as the API does', async () => {
     const cases = [
       ['/leaderboards/nosuch/stream', {}, 404, 'LEADERBOARD_NOT_FOUND'],

@@ -46,6 +46,8 @@ export class Listener {
 /** One event stream, and all that it has heard. */
 export class Stream {
   readonly events: SseEvent[] = [];
+  /** as it came, with comments */
+  text = '';
   readonly status: number;
   readonly headers: Dispatcher.ResponseData['headers'];
   readonly problem: any;
@@ -61,8 +63,11 @@ export class Stream {
     const decoder = new TextDecoder();
     const read = async (): Promise<void> => {
       try {
-        for await (const chunk of response.body)
-          this.events.push(...parser.push(decoder.decode(chunk as Buffer, { stream: true })));
+        for await (const chunk of response.body) {
+          const text = decoder.decode(chunk as Buffer, { stream: true });
+          this.text += text;
+          this.events.push(...parser.push(text));
+        }
       } catch {
         // Called off by the test, or cut by the server: either way it has ended.
       }
