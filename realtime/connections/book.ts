@@ -1,8 +1,11 @@
+import { randomBytes } from 'node:crypto';
 import type { Logger } from '../../common/logger.ts';
 import { loadScript, scriptCaller, type Redis } from '../../common/redis.ts';
 
 const script = loadScript(new URL('lua/enter.lua', import.meta.url), 1);
 const key = (userId: string): string => `laurel:{${userId}}:connections`;
+/** Each instance listens to its own: nothing is said there, but who listens is alive. */
+const CHANNELS = 'laurel:instances:';
 
 /** Connections are heard of this often, and forgotten after as many milliseconds without. */
 const HEARTBEAT_MS = 20_000;
@@ -18,10 +21,11 @@ interface Line {
 
 /**
  * The users' connections over all instances, in Redis. It mends itself: every instance says again and again which ones
- * it has, so that an emptied Redis is told anew, and an instance that died is forgotten. While Redis is away nobody is
- * closed.
+ * it has, so that an emptied Redis is told anew, and an instance that died is forgotten: at once when its connection to
+ * Redis has ended, else after a while. While Redis is away nobody is closed.
  */
 export class ConnectionBook {
+  readonly #instance = randomBytes(6).toString('hex');
   readonly #redis: Redis;
   readonly #scripts: ReturnType<typeof scriptCaller>;
   readonly #limit: number;
@@ -30,14 +34,28 @@ export class ConnectionBook {
   readonly #lines = new Map<string, Line>();
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param limit connections a user may have; 0 = any number @param close closes a connection wherever it is */
-  constructor(redis: Redis, limit: number, log: Logger, close: (socketId: string) => void) {
+  /**
+   * @param subscriber a connection that subscribes anew by itself
+   * @param limit connections a user may have; 0 = any number
+   * @param close closes a connection wherever it is
+   */
+  constructor(
+    redis: Redis,
+    subscriber: Redis,
+    limit: number,
+    log: Logger,
+    close: (socketId: string) => void,
+  ) {
     this.#redis = redis;
     this.#scripts = scriptCaller(redis, [script]);
     this.#limit = limit;
     this.#log = log;
     this.#close = close;
-    if (limit > 0) this.#timer = setInterval(() => void this.heartbeat(), HEARTBEAT_MS).unref();
+    if (limit === 0) return;
+    subscriber.subscribe(CHANNELS + this.#instance).catch((error: unknown) => {
+      log.warn({ err: error }, 'connections of this instance may not be counted');
+    });
+    this.#timer = setInterval(() => void this.heartbeat(), HEARTBEAT_MS).unref();
   }
 
   /** Writes a connection down, and has the oldest of the user's closed if there are too many. */
@@ -73,10 +91,12 @@ export class ConnectionBook {
         lines.map(({ socketId, line }) => [
           script,
           key(line.userId),
+          this.#instance,
           socketId,
           line.member,
           this.#limit,
           LIFETIME_MS,
+          CHANNELS,
         ]),
       )) as string[][];
       lines.forEach(({ socketId, line }, i) => {

@@ -28,7 +28,7 @@ export interface SocketDeps {
   readonly onBoardLeft: (board: Watched) => void;
   /** for the connection book */
   readonly redis: Redis;
-  /** connections for the adapter alone */
+  /** connections for the adapter, and to be known to be alive by */
   readonly publisher: Redis;
   readonly subscriber: Redis;
 }
@@ -136,6 +136,7 @@ export function createSockets(deps: SocketDeps) {
 
   const book = new ConnectionBook(
     deps.redis,
+    deps.subscriber,
     config.REALTIME_MAX_CONNECTIONS_PER_USER,
     log,
     // Wherever it is: every socket is alone in the room of its own id.
