@@ -2,7 +2,6 @@ import type { RequestListener } from 'node:http';
 import { ArchiveTable } from '../common/board/archive-table.ts';
 import { BoardIndex } from '../common/board/board-index.ts';
 import { BoardReader } from '../common/board/board-reader.ts';
-import { BoardTable } from '../common/board/board-table.ts';
 import { Catalog } from '../common/catalog.ts';
 import type { Config } from '../common/config.ts';
 import { EventListener } from '../common/events.ts';
@@ -93,7 +92,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     'Reads that Postgres answered because Redis could not.',
   );
   const boards = new Boards(
-    new BoardReader(new BoardIndex(redis), new BoardTable(db), () => fallbacks.inc()),
+    new BoardReader(new BoardIndex(redis), db, () => fallbacks.inc()),
     new ArchiveTable(db),
     directory,
   );

@@ -1,3 +1,4 @@
+import type { Database } from '../postgres.ts';
 import { redisBreaker } from '../redis.ts';
 import {
   BoardIncomplete,
@@ -7,6 +8,13 @@ import {
   type Entry,
   type StandingsAnswer,
 } from './board.ts';
+import { BoardTable } from './board-table.ts';
+
+/**
+ * To count a board of a million takes Postgres a tenth of a second of a core, and while it answers all reads, it would be
+ * asked to by each of them.
+ */
+const FIGURES_MAX_AGE_MS = 2000;
 
 /** Reads boards from Redis, and from Postgres while Redis is away, frozen, or being filled again. */
 export class BoardReader implements BoardSource {
@@ -15,9 +23,9 @@ export class BoardReader implements BoardSource {
   readonly #breaker = redisBreaker();
   readonly #onFallback: () => void;
 
-  constructor(index: BoardSource, table: BoardSource, onFallback: () => void = () => undefined) {
+  constructor(index: BoardSource, db: Database, onFallback: () => void = () => undefined) {
     this.#index = index;
-    this.#table = table;
+    this.#table = new BoardTable(db, { figuresMaxAgeMs: FIGURES_MAX_AGE_MS });
     this.#onFallback = onFallback;
   }
 

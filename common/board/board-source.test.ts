@@ -111,10 +111,18 @@ describe('BoardSource', () => {
   async function intoRedis({ heard, hidden }: History): Promise<BoardSource> {
     await redis.flushall();
     const attempt = (await index.begin(board))!;
+    let chunk: State[] = [];
+    const load = async (): Promise<void> => {
+      await index.load(board, attempt, chunk);
+      chunk = [];
+    };
     for (const entry of heard) {
-      if (entry.by === 'load') await index.load(board, attempt, [entry]);
+      // A chunk holds each user once.
+      if (entry.by === 'apply' || chunk.some(({ userId: id }) => id === entry.userId)) await load();
+      if (entry.by === 'load') chunk.push(entry);
       else await index.apply([[board, [entry]]]);
     }
+    await load();
     const gone = hidden.map((id) => ({ userId: id, score: 0, reachedAt: null }));
     await index.apply([[board, gone]]);
     await index.markComplete(board, attempt);
@@ -174,6 +182,38 @@ describe('BoardSource', () => {
       );
     });
   }
+
+  it('BoardTable reads a board in chunks of any size, whatever ties there are', async () => {
+    await fc.assert(
+      fc.asyncProperty(history, fc.integer({ min: 1, max: 6 }), async (given, size) => {
+        await intoPostgres(given);
+        const chunks: Entry[][] = [];
+        for await (const chunk of new BoardTable(db).rows(board, size)) chunks.push(chunk);
+        expect(chunks.flat()).to.deep.equal(standingsOf(given));
+        for (const chunk of chunks) expect(chunk).to.have.length.within(1, size);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('BoardTable never lets shared figures contradict what stands beside them', async () => {
+    const [first, second, third] = ['a', 'B', 'b'].map((id, i) => ({
+      userId: id,
+      score: 3 - i,
+      reachedAt: board.startsAt + i,
+      by: 'load' as const,
+    })) as [State, State, State];
+    await intoPostgres({ states: [first], heard: [], hidden: [] });
+    const table = new BoardTable(db, { figuresMaxAgeMs: 3_600_000 });
+    expect(await table.page(board, 0, 10)).to.deep.include({ total: 1, updatedAt: first.reachedAt });
+    await intoPostgres({ states: [first, second, third], heard: [], hidden: [] });
+    expect(await table.page(board, 0, 0), 'a count of its own').to.deep.include({ total: 1 });
+    expect(await table.page(board, 0, 10)).to.deep.include({ total: 3, updatedAt: third.reachedAt });
+    expect(await table.page(board, 7, 10)).to.deep.include({ total: 1, entries: [] });
+    expect(await table.after(board, first, 10)).to.deep.include({ total: 3, updatedAt: third.reachedAt });
+    expect((await table.standings(board, ['b'], 0)).total).to.equal(3);
+    expect((await table.standings(board, ['nobody'], 0)).total).to.equal(1);
+  });
 
   it('BoardIndex refuses to answer from a board of which a part is missing', async () => {
     await intoRedis({ states: [], heard: [], hidden: [] });

@@ -1,5 +1,13 @@
+import { LRUCache } from 'lru-cache';
 import type { Database } from '../postgres.ts';
-import type { BoardPage, BoardRef, BoardSource, Entry, StandingsAnswer } from './board.ts';
+import {
+  boardId,
+  type BoardPage,
+  type BoardRef,
+  type BoardSource,
+  type Entry,
+  type StandingsAnswer,
+} from './board.ts';
 
 interface EntryRow {
   user_id: string;
@@ -13,18 +21,20 @@ const toEntry = (row: EntryRow): Entry => ({
   reachedAt: Number(row.reached_at),
 });
 
-/** Leaves out users that no board shows: few, and found by an index of their own, so that a million others cost nothing. */
-const shown = (row: string): string =>
-  `${row}.user_id not in (select id from users where banned_at is not null or erased_at is not null)`;
-const BOARD = `(select id from board_periods where leaderboard = :leaderboard and period = :period and starts_at = from_epoch_ms(:startsAt))`;
-const ORDER = 's.score desc, s.reached_at, s.user_id collate "C"';
-/** Whether row s stands before row m in the total order. */
-const BEFORE = `(s.score > m.score or (s.score = m.score and (s.reached_at < m.reached_at
-  or (s.reached_at = m.reached_at and s.user_id collate "C" < m.user_id collate "C"))))`;
+/** Boards whose figures are kept: more than anybody watches at a time. */
+const COUNTED_BOARDS = 1000;
 
-/** Whether row s stands behind an entry in the total order. */
-const AFTER = `(s.score <= :score and (s.score < :score or s.reached_at > from_epoch_ms(:reachedAt)
-  or (s.reached_at = from_epoch_ms(:reachedAt) and s.user_id collate "C" > :userId)))`;
+/** Leaves out users that no board shows. They have an index of their own, and are few, so that all others cost little. */
+const shown = (row: string): string =>
+  `not exists (select from users h where h.id = ${row}.user_id and (h.banned_at is not null or h.erased_at is not null))`;
+const BOARD = `(select id from board_periods where leaderboard = :leaderboard and period = :period and starts_at = from_epoch_ms(:startsAt))`;
+const COLUMNS = 's.user_id, s.score, epoch_ms(s.reached_at) as reached_at';
+/** What follows an entry in the total order, and what precedes it, nearest first: two ranges of one index, read in its order. */
+const directions = {
+  after: { order: 's.score desc, s.reached_at, s.user_id collate "C"', further: '<', later: '>' },
+  before: { order: 's.score, s.reached_at desc, s.user_id collate "C" desc', further: '>', later: '<' },
+};
+const ORDER = directions.after.order;
 
 const bindings = (board: BoardRef) => ({
   leaderboard: board.leaderboard,
@@ -32,71 +42,99 @@ const bindings = (board: BoardRef) => ({
   startsAt: board.startsAt,
 });
 
+interface Figures {
+  readonly version: number;
+  readonly total: number;
+  readonly updatedAt: number;
+}
+
+/** Figures may be older than entries that were read beside them, and must not contradict them. */
+const fitting = (figures: Figures, total: number, entries: readonly { reachedAt: number }[]): Figures => ({
+  ...figures,
+  total: Math.max(figures.total, total),
+  updatedAt: entries.reduce((latest, { reachedAt }) => Math.max(latest, reachedAt), figures.updatedAt),
+});
+
+export interface BoardTableOptions {
+  /** How old a board's total and time of change may be, ms, so that those who ask meanwhile share one count; 0: counted anew. */
+  readonly figuresMaxAgeMs?: number;
+}
+
 /** Boards read from Postgres itself: the truth, and the fall-back while Redis is away. */
 export class BoardTable implements BoardSource {
   readonly #db: Database;
+  readonly #counts: LRUCache<string, Figures, BoardRef> | undefined;
 
-  constructor(db: Database) {
+  constructor(db: Database, { figuresMaxAgeMs = 0 }: BoardTableOptions = {}) {
     this.#db = db;
+    if (figuresMaxAgeMs === 0) return;
+    this.#counts = new LRUCache({
+      max: COUNTED_BOARDS,
+      ttl: figuresMaxAgeMs,
+      ignoreFetchAbort: true,
+      fetchMethod: (_id, _old, { context }) => this.#count(context),
+    });
   }
 
   async page(board: BoardRef, offset: number, limit: number): Promise<BoardPage> {
     const [figures, entries] = await Promise.all([this.#figures(board), this.#entries(board, offset, limit)]);
-    return { ...figures, offset, entries };
+    return {
+      ...fitting(figures, entries.length > 0 ? offset + entries.length : 0, entries),
+      offset,
+      entries,
+    };
   }
 
   async after(board: BoardRef, last: Entry, limit: number): Promise<BoardPage> {
-    const [figures, place] = await Promise.all([
+    const [figures, place, entries] = await Promise.all([
       this.#figures(board),
       this.#db.raw<{ rows: { offset: string }[] }>(
         `select count(*) as offset from scores s
-         where s.board_period_id = ${BOARD} and ${shown('s')} and not (${AFTER})`,
+         where s.board_period_id = ${BOARD} and ${shown('s')} and s.score >= :score and (s.score > :score
+           or (s.reached_at, s.user_id collate "C") <= (from_epoch_ms(:reachedAt), :userId))`,
         { ...bindings(board), ...last },
       ),
+      this.#beside('after', board, last, limit),
     ]);
-    const { rows } = await this.#db.raw<{ rows: EntryRow[] }>(
-      `select s.user_id, s.score, epoch_ms(s.reached_at) as reached_at
-       from scores s
-       where s.board_period_id = ${BOARD} and ${shown('s')} and ${AFTER}
-       order by ${ORDER} limit :limit`,
-      { ...bindings(board), ...last, limit },
-    );
-    return { ...figures, offset: Number(place.rows[0]?.offset ?? 0), entries: rows.map(toEntry) };
+    const offset = Number(place.rows[0]?.offset ?? 0);
+    return { ...fitting(figures, offset + entries.length, entries), offset, entries };
   }
 
   async standings(board: BoardRef, userIds: readonly string[], neighbors: number): Promise<StandingsAnswer> {
-    const figures = await this.#figures(board);
-    const { rows } = await this.#db.raw<{ rows: (EntryRow & { rank: string })[] }>(
-      `select m.user_id, m.score, epoch_ms(m.reached_at) as reached_at, 1 + (
-         select count(*) from scores s 
-         where s.board_period_id = m.board_period_id and s.score >= m.score and ${shown('s')} and ${BEFORE}) as rank
-       from scores m
-       where m.board_period_id = ${BOARD} and m.user_id = any (:userIds) and ${shown('m')}`,
-      { ...bindings(board), userIds: [...userIds] },
+    const [figures, { rows }] = await Promise.all([
+      this.#figures(board),
+      this.#db.raw<{ rows: (EntryRow & { rank: string })[] }>(
+        `select m.user_id, m.score, epoch_ms(m.reached_at) as reached_at, 1 + (
+           select count(*) from scores s
+           where s.board_period_id = m.board_period_id and ${shown('s')} and s.score >= m.score and (s.score > m.score
+             or (s.reached_at, s.user_id collate "C") < (m.reached_at, m.user_id collate "C"))) as rank
+         from scores m
+         where m.board_period_id = ${BOARD} and m.user_id = any (:userIds) and ${shown('m')}`,
+        { ...bindings(board), userIds: [...userIds] },
+      ),
+    ]);
+    const byUser = new Map(rows.map((row) => [row.user_id, { ...toEntry(row), rank: Number(row.rank) }]));
+    const standings = userIds.map(
+      (userId) => byUser.get(userId) ?? { userId, rank: null, score: 0, reachedAt: 0 },
     );
-    const byUser = new Map(rows.map((row) => [row.user_id, row]));
-    const standings = userIds.map((userId) => {
-      const row = byUser.get(userId);
-      return {
-        userId,
-        rank: row ? Number(row.rank) : null,
-        score: Number(row?.score ?? 0),
-        reachedAt: Number(row?.reached_at ?? 0),
-      };
-    });
-    const rank = standings.length === 1 ? (standings[0]?.rank ?? null) : null;
-    if (rank === null || neighbors === 0)
-      return { ...figures, standings, neighbors: { offset: 0, entries: [] } };
-    const first = Math.max(0, rank - 1 - neighbors);
-    const entries = await this.#entries(board, first, rank + neighbors - first);
-    return { ...figures, standings, neighbors: { offset: first, entries } };
+    const { version, total } = fitting(figures, Math.max(0, ...standings.map(({ rank }) => rank ?? 0)), []);
+    const one = standings.length === 1 ? standings[0] : undefined;
+    if (!one || one.rank === null || neighbors === 0)
+      return { version, total, standings, neighbors: { offset: 0, entries: [] } };
+    const { userId, score, reachedAt, rank } = one;
+    const entry = { userId, score, reachedAt };
+    const [above, below] = await Promise.all([
+      this.#beside('before', board, entry, Math.min(neighbors, rank - 1)),
+      this.#beside('after', board, entry, neighbors),
+    ]);
+    const entries = [...above.toReversed(), entry, ...below];
+    return { version, total, standings, neighbors: { offset: rank - 1 - above.length, entries } };
   }
 
   async #entries(board: BoardRef, offset: number, limit: number): Promise<Entry[]> {
     if (limit === 0) return [];
     const { rows } = await this.#db.raw<{ rows: EntryRow[] }>(
-      `select s.user_id, s.score, epoch_ms(s.reached_at) as reached_at
-       from scores s
+      `select ${COLUMNS} from scores s
        where s.board_period_id = ${BOARD} and ${shown('s')}
        order by ${ORDER} offset :offset limit :limit`,
       { ...bindings(board), offset, limit },
@@ -104,8 +142,35 @@ export class BoardTable implements BoardSource {
     return rows.map(toEntry);
   }
 
+  /** The entries next to one in the total order, nearest first, wherever that one stands by now. */
+  async #beside(
+    direction: keyof typeof directions,
+    board: BoardRef,
+    entry: Entry,
+    limit: number,
+  ): Promise<Entry[]> {
+    if (limit === 0) return [];
+    const { order, further, later } = directions[direction];
+    const range = (condition: string): string =>
+      `(select s.user_id, s.score, s.reached_at from scores s
+        where s.board_period_id = ${BOARD} and ${shown('s')} and ${condition} order by ${order} limit :limit)`;
+    // Said as one condition, it would have Postgres look through all who have the same score.
+    const { rows } = await this.#db.raw<{ rows: EntryRow[] }>(
+      `select ${COLUMNS} from (
+         ${range(`s.score = :score and (s.reached_at, s.user_id collate "C") ${later} (from_epoch_ms(:reachedAt), :userId)`)}
+         union all ${range(`s.score ${further} :score`)}
+       ) s order by ${order} limit :limit`,
+      { ...bindings(board), ...entry, limit },
+    );
+    return rows.map(toEntry);
+  }
+
   /** The version is counted in Redis only: here it is 0, which every client takes as older than what it has. */
-  async #figures(board: BoardRef): Promise<{ version: number; total: number; updatedAt: number }> {
+  async #figures(board: BoardRef): Promise<Figures> {
+    return (await this.#counts?.fetch(boardId(board), { context: board })) ?? this.#count(board);
+  }
+
+  async #count(board: BoardRef): Promise<Figures> {
     const { rows } = await this.#db.raw<{ rows: { total: string; updated_at: string | null }[] }>(
       `select count(*) as total, epoch_ms(max(s.reached_at)) as updated_at
        from scores s where s.board_period_id = ${BOARD} and ${shown('s')}`,
@@ -117,8 +182,7 @@ export class BoardTable implements BoardSource {
   /** The entries of some users, by user id; hidden users have none. */
   async entriesOf(board: BoardRef, userIds: readonly string[]): Promise<Map<string, Entry>> {
     const { rows } = await this.#db.raw<{ rows: EntryRow[] }>(
-      `select s.user_id, s.score, epoch_ms(s.reached_at) as reached_at
-       from scores s
+      `select ${COLUMNS} from scores s
        where s.board_period_id = ${BOARD} and s.user_id = any (:userIds) and ${shown('s')}`,
       { ...bindings(board), userIds: [...userIds] },
     );
@@ -126,24 +190,22 @@ export class BoardTable implements BoardSource {
   }
 
   /**
-   * All rows of a board in rank order, in chunks, hidden users left out. Memory is that of one chunk.
+   * All rows of a board in rank order, in chunks, hidden users left out. The next chunk is read while one is used, so that
+   * memory is that of two. Each chunk is as Postgres has it when it is read: one that moves meanwhile may be seen twice, or
+   * not at all.
    *
    * @param size rows a chunk
    */
   async *rows(board: BoardRef, size: number): AsyncGenerator<Entry[]> {
-    let last: Entry | undefined;
+    let coming = this.#entries(board, 0, size);
     for (;;) {
-      const after = last ? `and ${AFTER}` : '';
-      const { rows } = await this.#db.raw<{ rows: EntryRow[] }>(
-        `select s.user_id, s.score, epoch_ms(s.reached_at) as reached_at
-         from scores s
-         where s.board_period_id = ${BOARD} and ${shown('s')} ${after}
-         order by ${ORDER} limit :size`,
-        { ...bindings(board), ...last, size },
-      );
-      if (rows.length > 0) yield rows.map(toEntry);
-      if (rows.length < size) return;
-      last = toEntry(rows[rows.length - 1] as EntryRow);
+      const entries = await coming;
+      const last = entries.at(-1);
+      if (!last) return;
+      if (entries.length === size) coming = this.#beside('after', board, last, size);
+      coming.catch(() => undefined); // told when it is asked for
+      yield entries;
+      if (entries.length < size) return;
     }
   }
 }

@@ -48,10 +48,10 @@ const sweepData = Joi.object<MaintenanceJobs['sweep']>({ all: Joi.boolean() });
 
 /** Does what the maintenance queue asks for, by the job's name. */
 export function createMaintenanceProcessor(deps: MaintenanceDeps) {
-  const { catalog, index, table, db, queues, log } = deps;
+  const { catalog, index, db, queues, log } = deps;
   const rebuildMissing = async (): Promise<number> => {
     await catalog.reload();
-    return rebuildBoards(await index.incomplete(expectedBoards(catalog)), { index, table, db, log });
+    return rebuildBoards(await index.incomplete(expectedBoards(catalog)), deps);
   };
   const work: Record<MaintenanceName, (job: Job) => Promise<unknown>> = {
     rebuild: async () => ({ copied: await rebuildMissing() }),

@@ -2,9 +2,13 @@ import type { BoardIndex } from '../../common/board/board-index.ts';
 import type { BoardTable } from '../../common/board/board-table.ts';
 import type { BoardRef } from '../../common/board/board.ts';
 import type { Logger } from '../../common/logger.ts';
+import { delay, Interrupted } from '../../common/patience.ts';
 import type { Database } from '../../common/postgres.ts';
 
-const CHUNK_ROWS = 2000;
+const CHUNK_ROWS = 5000;
+
+/** How often to look whether a board that somebody else makes is complete. */
+const LOOK_EVERY_MS = 100;
 
 /** How far before a rebuild somebody may have been hidden, and still be among the rows it reads: longer than any query. */
 const HIDDEN_MARGIN_MS = 60_000;
@@ -14,43 +18,58 @@ export interface RebuildDeps {
   readonly table: BoardTable;
   readonly db: Database;
   readonly log: Logger;
+  readonly signal: AbortSignal;
 }
 
 /**
  * Makes boards that Redis lost again from Postgres. Play goes on meanwhile: workers add their own changes, and the newer
- * of two states stays. Readers are served from Postgres until the board is complete. A board that Redis loses once more
- * meanwhile stays incomplete, and is begun anew by whoever looks next.
+ * of two states stays. Readers are served from Postgres until the board is complete. Any number of processes may do this
+ * at the same time: each takes a board that nobody makes yet, and all wait for the last one. A board that Redis loses once
+ * more meanwhile is begun anew.
  *
  * @returns how many rows were copied
+ * @throws {@link Interrupted} as soon as the signal says so
  */
 export async function rebuildBoards(boards: readonly BoardRef[], deps: RebuildDeps): Promise<number> {
   let copied = 0;
-  for (const board of boards) {
-    const startedAt = Date.now();
-    const rows = await rebuildBoard(board, startedAt, deps);
-    if (rows === undefined) continue;
-    copied += rows;
-    deps.log.info(
-      { leaderboard: board.leaderboard, period: board.period, rows, ms: Date.now() - startedAt },
-      'board made again',
-    );
+  let left = boards;
+  for (;;) {
+    for (const board of left) {
+      const startedAt = Date.now();
+      const rows = await rebuildBoard(board, startedAt, deps);
+      if (rows === undefined) continue;
+      copied += rows;
+      deps.log.info(
+        { leaderboard: board.leaderboard, period: board.period, rows, ms: Date.now() - startedAt },
+        'board made again',
+      );
+    }
+    left = await deps.index.incomplete(boards);
+    if (left.length === 0) return copied;
+    await delay(LOOK_EVERY_MS, deps.signal);
   }
-  return copied;
 }
 
 /** @returns how many rows were copied; undefined when somebody else makes the board, or it was lost again */
 async function rebuildBoard(
   board: BoardRef,
   startedAt: number,
-  { index, table, db }: RebuildDeps,
+  { index, table, db, signal }: RebuildDeps,
 ): Promise<number | undefined> {
   const attempt = await index.begin(board);
   if (attempt === undefined) return undefined;
   let rows = 0;
+  // While Redis takes in one chunk, the next is made into commands, and the one behind it is read.
+  let loading = Promise.resolve(true);
   for await (const chunk of table.rows(board, CHUNK_ROWS)) {
-    if (!(await index.load(board, attempt, chunk))) return undefined;
+    if (signal.aborted) throw new Interrupted();
+    const next = index.load(board, attempt, chunk);
+    next.catch(() => undefined); // told when it is waited for
+    if (!(await loading)) return undefined;
+    loading = next;
     rows += chunk.length;
   }
+  if (!(await loading)) return undefined;
   await removeHidden(board, startedAt - HIDDEN_MARGIN_MS, index, db);
   return (await index.markComplete(board, attempt)) ? rows : undefined;
 }

@@ -9,7 +9,7 @@
 ]]
 local ranked, members = KEYS[1], KEYS[2]
 if redis.call('HGET', members, '~b') ~= ARGV[1] then return 0 end
-redis.call('HDEL', members, '~b')
+redis.call('HDEL', members, '~b', '~t')
 redis.call('ZADD', ranked, 'inf', '~')
 redis.call('HSET', members, '~v', ARGV[2], '~u', ARGV[2])
 if ARGV[3] ~= '0' then
