@@ -1,5 +1,6 @@
 import Joi from 'joi';
 import { LRUCache } from 'lru-cache';
+import { Batcher } from '../batcher.ts';
 import { announce, type EventListener } from '../events.ts';
 import type { Database } from '../postgres.ts';
 import { loadScript, redisBreaker, scriptCaller, unwrap, type Redis } from '../redis.ts';
@@ -73,9 +74,13 @@ const key = (userId: string): string => `laurel:user:{${userId}}`;
 const script = loadScript(new URL('lua/remember_user.lua', import.meta.url), 1);
 
 const LIFETIME_S = 7 * 86_400;
-/** In memory for this long without an event: bounds what a missed event can do. */
-const MEMORY_MS = 5000;
+/**
+ * In memory for this long without an event: bounds what an event that was lost without a trace can do. A lost connection
+ * leaves a trace, and empties the memory.
+ */
+const MEMORY_MS = 30_000;
 const MEMORY_USERS = 50_000;
+const LOOKUPS_A_BATCH = 200;
 
 /** Profiles by id: from memory, else Redis, else Postgres. Answers while any one of the stores is away, if it can. */
 export class UserDirectory {
@@ -84,6 +89,15 @@ export class UserDirectory {
   readonly #call: ReturnType<typeof scriptCaller>;
   readonly #breaker = redisBreaker();
   readonly #memory = new LRUCache<string, UserProfile>({ max: MEMORY_USERS, ttl: MEMORY_MS });
+  /** Callers who ask for one user each share the round trips. */
+  readonly #lookups = new Batcher<string, UserProfile | undefined>(
+    async (userIds) => {
+      const found = await this.findMany([...new Set(userIds)]);
+      return userIds.map((userId) => found.get(userId));
+    },
+    LOOKUPS_A_BATCH,
+    Infinity,
+  );
   /** how many changes have been heard of */
   #changes = 0;
 
@@ -106,7 +120,7 @@ export class UserDirectory {
 
   /** @returns undefined for a user that does not exist @throws when it is not known and the stores are away */
   async find(userId: string): Promise<UserProfile | undefined> {
-    return this.#memory.get(userId) ?? (await this.findMany([userId])).get(userId);
+    return this.#memory.get(userId) ?? this.#lookups.add(userId);
   }
 
   /** Profiles of those of the ids that exist. */
