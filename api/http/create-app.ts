@@ -1,10 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import cors from '@koa/cors';
 import bodyParser from '@koa/bodyparser';
 import Router from '@koa/router';
 import helmet from 'helmet';
 import Koa from 'koa';
 import type { Config } from '../../common/config.ts';
-import { newId } from '../../common/ids.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
 import { isTransient } from '../../common/postgres.ts';
@@ -67,7 +67,7 @@ export function createApp(deps: AppDeps): Koa {
   app.use(async (ctx, next) => {
     const stop = durations.startTimer();
     const given = ctx.get('x-request-id');
-    const requestId = requestIdPattern.test(given) ? given : newId();
+    const requestId = requestIdPattern.test(given) ? given : randomUUID();
     ctx.set('X-Request-Id', requestId);
     const ip = clientIp(
       ctx.req.socket.remoteAddress,
