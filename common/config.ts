@@ -130,7 +130,7 @@ export const variables = {
     1,
     256,
   ),
-  COMPLETION_BATCH_MAX: int('Most completions that a worker applies in one transaction.', 100, 1, 1000),
+  COMPLETION_BATCH_MAX: int('Most completions that a partition brings into one transaction.', 100, 1, 1000),
   ADMIN_USERNAME: text('The administrator made at start.', 'admin'),
   ADMIN_PASSWORD: optionalText(
     'The administrator’s password. `npm start` makes and prints one when it is not set.',

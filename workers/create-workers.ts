@@ -12,6 +12,7 @@ import { createDatabase } from '../common/postgres.ts';
 import { MAINTENANCE_QUEUE, partitionQueue, Queues } from '../common/queues.ts';
 import { closeRedis, createRedis, isRedisAway, untilReady } from '../common/redis.ts';
 import { Shutdown } from '../common/shutdown.ts';
+import { GroupCommit } from './completions/group-commit.ts';
 import { Ledger } from './completions/ledger.ts';
 import { createPartitionProcessor } from './completions/partition-processor.ts';
 import { Publisher } from './completions/publisher.ts';
@@ -114,9 +115,18 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
   // A Redis that is slow to answer at the start is waited for, as later.
   const insist = <T>(work: () => Promise<T>): Promise<T> => untilDone(work, isRedisAway, ending.signal);
   await insist(() => queues.serialize());
+  const commits = new GroupCommit({
+    ledger,
+    publisher,
+    log,
+    signal: ending.signal,
+    onBatch: (size) => batchSizes.observe(size),
+  });
   queues.partitions.forEach((queue, partition) => {
     const processPartition = createPartitionProcessor({
       queue,
+      redis,
+      commits,
       ledger,
       publisher,
       index,
@@ -124,7 +134,6 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
       batchMax: config.COMPLETION_BATCH_MAX,
       log,
       signal: ending.signal,
-      onBatch: (size) => batchSizes.observe(size),
     });
     run(partitionQueue(partition), processPartition, 1);
   });

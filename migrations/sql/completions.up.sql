@@ -39,20 +39,28 @@ begin
   end loop;
 end $$;
 
--- Score rows of board periods for some users, as workers copy them into Redis. A banned or erased user's are hidden.
+-- Score rows of board periods for some users, as workers copy them into Redis:
+-- [[leaderboard, period, starts at, ends at, [[user id, score, reached at, hidden], ...]], ...], times in ms. A banned or
+-- erased user's are hidden.
 create function index_rows(user_ids text[], board_period_ids integer[]) returns jsonb language plpgsql stable
-  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+  set enable_seqscan = off set enable_mergejoin = off set jit = off as $$
 begin
   return (
-    select coalesce(jsonb_agg(jsonb_build_array(b.leaderboard, b.period, epoch_ms(b.starts_at), epoch_ms(b.ends_at), s.user_id,
-        s.score, epoch_ms(s.reached_at), u.banned_at is not null or u.erased_at is not null)), '[]')
-    from unnest(user_ids) as i(user_id)
-    -- User by user, by the primary key; without the fence a planner without statistics walks whole boards.
-    cross join lateral (
-      select * from scores where user_id = i.user_id and board_period_id = any (board_period_ids) offset 0
-    ) s
-    join board_periods b on b.id = s.board_period_id
-    join users u on u.id = s.user_id
+    select coalesce(jsonb_agg(
+      jsonb_build_array(b.leaderboard, b.period, epoch_ms(b.starts_at), epoch_ms(b.ends_at), r.rows)), '[]')
+    from (
+      select s.board_period_id, jsonb_agg(jsonb_build_array(i.user_id, s.score, epoch_ms(s.reached_at), u.hidden)) as rows
+      from unnest(user_ids) as i(user_id)
+      -- User by user, by the primary keys; without the fences a planner without statistics walks whole boards.
+      cross join lateral (
+        select banned_at is not null or erased_at is not null as hidden from users where id = i.user_id offset 0
+      ) u
+      cross join lateral (
+        select * from scores where user_id = i.user_id and board_period_id = any (board_period_ids) offset 0
+      ) s
+      group by s.board_period_id
+    ) r
+    join board_periods b on b.id = r.board_period_id
   );
 end $$;
 
@@ -71,19 +79,20 @@ end $$;
 -- Awards are clipped at the leaderboard's points an update, and at its score cap.
 --
 -- The big tables are only ever reached by key, for a few rows. Plans are made once a connection, perhaps while the tables
--- are empty and their statistics tell nothing, and must be right when they have grown: hence the settings, and hence the
--- actions are read once, by id and nothing else, into an array.
+-- are empty and their statistics tell nothing, and must be right when they have grown: hence the settings, the fences
+-- (`offset 0`), and the actions that are read once, by id, into arrays.
 create function apply_completions(items jsonb) returns jsonb language plpgsql
-  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+  set enable_seqscan = off set enable_mergejoin = off set jit = off as $$
 declare
   ids text[];
-  known actions[];
-  applied_ids text[];
+  taken actions[];                                -- those that count now
+  others actions[];                               -- those that do not, or did before
+  counted jsonb;                                  -- action id -> what it counted
   result_items jsonb;
   result_rows jsonb;
-  touched_users text[];
+  unchanged_users text[];                         -- whose rows Redis may lack, although nothing was written just now
   touched_boards integer[];
-  applied timestamptz;
+  applied timestamptz(3);
   forgotten jsonb;
 begin
   perform lock_users((select array_agg(i ->> 'userId') from jsonb_array_elements(items) i));
@@ -92,7 +101,10 @@ begin
   from (
     select i ->> 'userId' as user_id, max((i ->> 'acceptedAt')::bigint) as newest from jsonb_array_elements(items) i group by 1
   ) u
-  join queued_completions q on q.user_id = u.user_id and q.accepted_at < from_epoch_ms(u.newest)
+  cross join lateral (
+    select action_id, payload from queued_completions
+    where user_id = u.user_id and accepted_at < from_epoch_ms(u.newest) offset 0
+  ) q
   where q.action_id not in (select i ->> 'actionId' from jsonb_array_elements(items) i);
   if forgotten is not null then
     select jsonb_agg(i order by (i ->> 'acceptedAt')::bigint, n) into items
@@ -112,25 +124,26 @@ begin
   on conflict (id) do nothing;
 
   -- Taking the action is what makes it count once: whoever comes second waits here, and then finds it taken.
-  with taken as (
+  with took as (
     update actions a
     set status = 'completed', accepted_at = from_epoch_ms(i."acceptedAt"), completed_at = applied,
       ip = coalesce(i.ip, a.ip), user_agent = coalesce(i."userAgent", a.user_agent)
     from jsonb_to_recordset(items) as i("actionId" text, "userId" text, "acceptedAt" bigint, "tokenHash" text, ip text, "userAgent" text)
     where a.id = any (ids) and a.id = i."actionId" and a.user_id = i."userId" and a.status in ('started', 'queued', 'expired')
       and (a.source = 'client' or a.token_hash = decode(i."tokenHash", 'hex'))
-    returning a.id
+    returning a as action
   )
-  select coalesce(array_agg(id), '{}') into applied_ids from taken;
-  select array_agg(a) into known from actions a where a.id = any (ids);
+  select coalesce(array_agg(action), '{}') into taken from took;
+  if cardinality(taken) < cardinality(ids) then
+    select array_agg(a) into others from actions a where a.id = any (ids) and a.id not in (select t.id from unnest(taken) t);
+  end if;
 
-  if cardinality(applied_ids) > 0 then
+  if cardinality(taken) > 0 then
     insert into board_periods (leaderboard, period, starts_at, ends_at)
     select distinct b.key, p.period, period_start(p.period, d.day), period_end(p.period, period_start(p.period, d.day))
     from (
-      select distinct board, date_trunc('day', a.accepted_at at time zone 'UTC') at time zone 'UTC' as day
-      from unnest(known) a cross join unnest(array[a.leaderboard, 'global']) board
-      where a.id = any (applied_ids)
+      select distinct board, date_trunc('day', t.accepted_at at time zone 'UTC') at time zone 'UTC' as day
+      from unnest(taken) t cross join unnest(array[t.leaderboard, 'global']) board
     ) d
     join leaderboards b on b.key = d.board
     cross join unnest(b.periods) p(period)
@@ -146,17 +159,20 @@ begin
     ),
     -- One row an action and board: its own, and global.
     award as (
-      select item.n, item.transaction_id, a.id, a.user_id, a.leaderboard, a.type, a.points, a.accepted_at, b.key as board,
-        b.score_cap as cap, b.periods, least(a.points, b.max_points_per_update)::bigint as worth,
+      select item.n, item.transaction_id, t.id, t.user_id, t.leaderboard, t.type, t.points, t.accepted_at,
+        date_trunc('day', t.accepted_at at time zone 'UTC') at time zone 'UTC' as day, b.key as board, b.score_cap as cap,
+        least(t.points, b.max_points_per_update)::bigint as worth,
         coalesce(s.score, 0) as base, coalesce(epoch_ms(s.reached_at), 0) as base_reached
-      from item
-      join unnest(known) a on a.id = item.action_id
-      join leaderboards b on b.key in (a.leaderboard, 'global')
+      from unnest(taken) t
+      join item on item.action_id = t.id
+      cross join unnest(case t.leaderboard when 'global' then array['global'] else array[t.leaderboard, 'global'] end) k(board)
+      join leaderboards b on b.key = k.board
       join board_periods bp on bp.leaderboard = b.key and bp.period = 'all' and bp.starts_at = timestamptz '1970-01-01 00:00:00+00'
-      left join scores s on s.user_id = a.user_id and s.board_period_id = bp.id
-      where a.id = any (applied_ids)
+      left join lateral (
+        select score, reached_at from scores where user_id = t.user_id and board_period_id = bp.id offset 0
+      ) s on true
     ),
-    running as (
+    running as materialized (
       select *, greatest(base, least(cap, base + sum(worth) over line)) as after,
         greatest(base, least(cap, base + sum(worth) over line - worth)) as before,
         -- Strictly later than the user's last change, so that it also tells which of two states is the newer.
@@ -165,21 +181,26 @@ begin
       from (select *, row_number() over (partition by user_id, board order by n) as place from award) numbered
       window line as (partition by user_id, board order by n)
     ),
-    new_scores as (
-      select bp.id as board_period_id, r.user_id, sum(r.after - r.before) as gained,
-        from_epoch_ms((max(r.reached) filter (where r.after > r.before))::bigint) as reached_at
-      from running r
-      cross join unnest(r.periods) p(period)
-      join board_periods bp on bp.leaderboard = r.board and bp.period = p.period
-        and bp.starts_at = period_start(p.period, r.accepted_at) and bp.closed_at is null
-      group by bp.id, r.user_id
-      having sum(r.after - r.before) > 0
+    -- The open periods in which completions of a day count.
+    slot as (
+      select d.board, d.day, bp.id as board_period_id
+      from (select distinct board, day from running) d
+      join leaderboards b on b.key = d.board
+      cross join unnest(b.periods) p(period)
+      join board_periods bp on bp.leaderboard = d.board and bp.period = p.period
+        and bp.starts_at = period_start(p.period, d.day) and bp.closed_at is null
     ),
     upserted as (
       insert into scores (board_period_id, user_id, score, reached_at)
-      select board_period_id, user_id, gained, reached_at from new_scores order by user_id, board_period_id
+      select slot.board_period_id, r.user_id, sum(r.after - r.before),
+        from_epoch_ms((max(r.reached) filter (where r.after > r.before))::bigint)
+      from running r join slot using (board, day)
+      group by slot.board_period_id, r.user_id
+      having sum(r.after - r.before) > 0
+      order by r.user_id, slot.board_period_id
       on conflict (user_id, board_period_id)
         do update set score = scores.score + excluded.score, reached_at = excluded.reached_at
+      returning board_period_id, user_id, score, reached_at
     ),
     milestone as (
       insert into achievements (user_id, key, action_id, unlocked_at)
@@ -188,59 +209,96 @@ begin
       join unnest(array[100, 500, 1000, 5000, 10000]) m(score) on r.before < m.score and r.after >= m.score
       where r.board = 'global'
       on conflict do nothing
+      returning action_id, key
+    ),
+    entry as (
+      insert into ledger (id, kind, action_id, user_id, leaderboard, type, points, delta, before, after, global_delta, accepted_at, applied_at)
+      select own.transaction_id, 'completion', own.id, own.user_id, own.leaderboard, own.type, own.points,
+        own.after - own.before, own.before, own.after, g.after - g.before, own.accepted_at, applied
+      from running own
+      join running g on g.id = own.id and g.board = 'global'
+      where own.board = own.leaderboard
+      order by own.n
+    ),
+    shown as (
+      select t.user_id, u.hidden
+      from (select distinct user_id from running) t
+      cross join lateral (
+        select banned_at is not null or erased_at is not null as hidden from users where id = t.user_id offset 0
+      ) u
     )
-    insert into ledger (id, kind, action_id, user_id, leaderboard, type, points, delta, before, after, global_delta, accepted_at, applied_at)
-    select own.transaction_id, 'completion', own.id, own.user_id, own.leaderboard, own.type, own.points,
-      own.after - own.before, own.before, own.after, g.after - g.before, own.accepted_at, applied
-    from running own
-    join running g on g.id = own.id and g.board = 'global'
-    where own.board = own.leaderboard
-    order by own.n;
+    select
+      (
+        select jsonb_object_agg(own.id, jsonb_build_object('leaderboard', own.leaderboard, 'type', own.type,
+            'transactionId', own.transaction_id, 'previous', own.before, 'current', own.after, 'delta', own.after - own.before,
+            'acceptedAt', epoch_ms(own.accepted_at), 'completedAt', epoch_ms(applied)) || coalesce(m.unlocked, '{}'))
+        from running own
+        left join (
+          select action_id, jsonb_build_object('unlocked', jsonb_agg(key order by key)) as unlocked from milestone group by 1
+        ) m on m.action_id = own.id
+        where own.board = own.leaderboard
+      ),
+      (
+        select jsonb_agg(jsonb_build_array(b.leaderboard, b.period, epoch_ms(b.starts_at), epoch_ms(b.ends_at), r.rows))
+        from (
+          select board_period_id, jsonb_agg(jsonb_build_array(user_id, score, epoch_ms(reached_at), hidden)) as rows
+          from upserted join shown using (user_id)
+          group by board_period_id
+        ) r
+        join board_periods b on b.id = r.board_period_id
+      ),
+      (select array_agg(distinct user_id) from running where after = before)
+    into counted, result_rows, unchanged_users;
   end if;
 
   delete from queued_completions where action_id = any (ids);
 
-  select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
-      'actionId', i ->> 'actionId',
-      'outcome', case
-        when a.id is null then 'unknown'
-        when a.user_id <> i ->> 'userId' then 'not_yours'
-        when a.id = any (applied_ids) then 'completed'
-        when a.status = 'completed' then 'duplicate'
-        when a.status in ('cancelled', 'rejected', 'held') then a.status
-        else 'token_mismatch'
-      end,
-      'leaderboard', a.leaderboard, 'type', a.type, 'transactionId', l.id, 'previous', l.before, 'current', l.after,
-      'delta', l.delta, 'acceptedAt', epoch_ms(a.accepted_at), 'completedAt', epoch_ms(a.completed_at),
-      'unlocked', case when a.id = any (applied_ids) then (
-        select jsonb_agg(t.key order by t.key) from achievements t where t.user_id = a.user_id and t.action_id = a.id) end,
-      'rank', case when r.action_id is not null then jsonb_build_array(r.previous, r.current) end
-    )) order by n)
+  if others is not null then
+    select coalesce(counted, '{}') || coalesce(jsonb_object_agg(o.id, jsonb_build_object('leaderboard', o.leaderboard, 'type', o.type,
+        'transactionId', l.id, 'previous', l.before, 'current', l.after, 'delta', l.delta,
+        'acceptedAt', epoch_ms(o.accepted_at), 'completedAt', epoch_ms(o.completed_at))
+        || case when r.found then jsonb_build_object('rank', jsonb_build_array(r.previous, r.current)) else '{}' end), '{}'),
+      unchanged_users || array_agg(o.user_id)
+    into counted, unchanged_users
+    from unnest(others) o
+    cross join lateral (select * from ledger where action_id = o.id offset 0) l
+    left join lateral (select true as found, previous, current from completion_ranks where action_id = o.id offset 0) r on true
+    where o.status = 'completed';
+  end if;
+
+  select jsonb_agg(jsonb_build_object('actionId', i ->> 'actionId', 'outcome', outcome)
+      || case when outcome in ('completed', 'duplicate') then coalesce(counted -> (i ->> 'actionId'), '{}') else '{}' end order by n)
   into result_items
   from jsonb_array_elements(items) with ordinality e(i, n)
-  left join unnest(known) a on a.id = i ->> 'actionId'
-  left join ledger l on l.action_id = a.id and a.user_id = i ->> 'userId'
-  left join completion_ranks r on r.action_id = a.id and a.id <> all (applied_ids);
+  left join (
+    select id, user_id, 'completed' as status from unnest(taken)
+    union all
+    select id, user_id, case when status = 'completed' then 'duplicate' when status in ('cancelled', 'rejected', 'held') then status
+      else 'token_mismatch' end
+    from unnest(others)
+  ) a on a.id = i ->> 'actionId'
+  cross join lateral (
+    select case when a.id is null then 'unknown' when a.user_id <> i ->> 'userId' then 'not_yours' else a.status end as outcome
+  ) o;
 
-  touched_users := array(
-    select distinct a.user_id from unnest(known) a
-    join jsonb_array_elements(items) i on i ->> 'actionId' = a.id and i ->> 'userId' = a.user_id
-    where a.status = 'completed');
-  touched_boards := array(
-    select bp.id
-    from (
-      select distinct board, date_trunc('day', a.accepted_at at time zone 'UTC') at time zone 'UTC' as day
-      from unnest(known) a cross join unnest(array[a.leaderboard, 'global']) board
-      where a.status = 'completed'
-    ) d
-    join leaderboards b on b.key = d.board
-    cross join unnest(b.periods) p(period)
-    join board_periods bp on bp.leaderboard = b.key and bp.period = p.period
-      and bp.starts_at = period_start(p.period, d.day) and bp.closed_at is null
-    group by bp.id);
+  if unchanged_users is not null then
+    touched_boards := array(
+      select bp.id
+      from (
+        select distinct board, date_trunc('day', a.accepted_at at time zone 'UTC') at time zone 'UTC' as day
+        from unnest(taken || others) a cross join unnest(array[a.leaderboard, 'global']) board
+        where a.status = 'completed'
+      ) d
+      join leaderboards b on b.key = d.board
+      cross join unnest(b.periods) p(period)
+      join board_periods bp on bp.leaderboard = b.key and bp.period = p.period
+        and bp.starts_at = period_start(p.period, d.day) and bp.closed_at is null
+      group by bp.id);
+    result_rows := coalesce(result_rows, '[]')
+      || index_rows(array(select distinct unnest(unchanged_users)), touched_boards);
+  end if;
 
-  result_rows := coalesce(index_rows(touched_users, touched_boards), '[]');
-  return jsonb_build_object('items', result_items, 'rows', result_rows)
+  return jsonb_build_object('items', result_items, 'rows', coalesce(result_rows, '[]'))
     || case when forgotten is null then '{}'
       else jsonb_build_object('jobs', (select jsonb_agg(i - 'transactionId' order by n) from jsonb_array_elements(items) with ordinality e(i, n)))
     end;
@@ -279,11 +337,13 @@ begin
   insert into completion_ranks (action_id, previous, current)
   select r ->> 0, (r ->> 1)::integer, (r ->> 2)::integer from jsonb_array_elements(ranks) r
   on conflict (action_id) do nothing;
-  insert into achievements (user_id, key, action_id, unlocked_at)
-  select a.user_id, 'rank-' || m.place, a.id, a.accepted_at
-  from jsonb_array_elements(ranks) r
-  join unnest(array[100, 10, 3, 1]) m(place) on (r ->> 3)::integer <= m.place
-  join actions a on a.id = r ->> 0
-  order by a.user_id, m.place
-  on conflict do nothing;
+  if exists (select from jsonb_array_elements(ranks) r where r ->> 3 is not null) then
+    insert into achievements (user_id, key, action_id, unlocked_at)
+    select a.user_id, 'rank-' || m.place, a.id, a.accepted_at
+    from jsonb_array_elements(ranks) r
+    join unnest(array[100, 10, 3, 1]) m(place) on (r ->> 3)::integer <= m.place
+    cross join lateral (select * from actions where id = r ->> 0 offset 0) a
+    order by a.user_id, m.place
+    on conflict do nothing;
+  end if;
 end $$;

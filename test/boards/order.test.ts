@@ -9,7 +9,7 @@ import { createDatabase, type Database } from '../../common/postgres.ts';
 import { closeRedis, createRedis, untilReady, type Redis } from '../../common/redis.ts';
 import type { CompletionJob } from '../../common/queues.ts';
 import { Ledger } from '../../workers/completions/ledger.ts';
-import { changeOfRow, boardOfRow } from '../../common/board/index-rows.ts';
+import { changeOfRow } from '../../common/board/index-rows.ts';
 import { useStores } from '../support/stores.ts';
 import { seed } from '../support/system.ts';
 
@@ -145,9 +145,9 @@ describe('one order everywhere', () => {
     const flush = async (): Promise<void> => {
       if (batch.length === 0) return;
       await db('actions').insert(batch.map(toAction));
-      const { rows } = await ledger.apply(batch.map(asSigned));
+      const { boards } = await ledger.apply(batch.map(asSigned));
       batch = [];
-      await sync(rows);
+      await sync(boards);
     };
     for (const s of steps) {
       count += 1;
@@ -177,7 +177,7 @@ describe('one order everywhere', () => {
         continue;
       }
       const before = model.gainedOn(s.user, s.board);
-      const { rows } = await ledger.correct({
+      const { boards } = await ledger.correct({
         kind: 'correction',
         correction: 'adjustment',
         transactionId: `t${count}`,
@@ -192,7 +192,7 @@ describe('one order everywhere', () => {
       model.change(s.user, s.board, s.delta, timeOf(s), capOf(s.board));
       const effective = model.gainedOn(s.user, s.board) - before;
       if (s.board !== 'global') model.change(s.user, 'global', effective, timeOf(s), capOf('global'));
-      await sync(rows);
+      await sync(boards);
     }
     await flush();
   }
@@ -214,8 +214,8 @@ describe('one order everywhere', () => {
     expires_at: new Date(acceptedAt),
   });
 
-  async function sync(rows: Awaited<ReturnType<Ledger['rowsOf']>>): Promise<void> {
-    const fresh = new Map(rows.map((row) => [boardId(boardOfRow(row)), boardOfRow(row)]));
+  async function sync(indexed: Awaited<ReturnType<Ledger['rowsOf']>>): Promise<void> {
+    const fresh = new Map(indexed.map(({ board }) => [boardId(board), board]));
     for (const id of complete) fresh.delete(id);
     await Promise.all(
       [...fresh].map(async ([id, ref]) => {
@@ -223,7 +223,7 @@ describe('one order everywhere', () => {
         await index.markComplete(ref, (await index.begin(ref))!);
       }),
     );
-    if (rows.length > 0) await index.apply(rows.map((row) => [boardOfRow(row), [changeOfRow(row)]]));
+    await index.apply(indexed.map(({ board, rows }) => [board, rows.map(changeOfRow)]));
   }
 
   async function agrees(

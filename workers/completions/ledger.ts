@@ -1,6 +1,6 @@
 import Joi from 'joi';
 import { newId } from '../../common/ids.ts';
-import { indexRowsSchema, type IndexRow } from '../../common/board/index-rows.ts';
+import { parseIndexRows, type IndexedBoard } from '../../common/board/index-rows.ts';
 import type { Database } from '../../common/postgres.ts';
 import { completionJobSchema, type CompletionJob, type CorrectionJob } from '../../common/queues.ts';
 import { check } from '../../common/validate.ts';
@@ -32,33 +32,44 @@ export interface AppliedBatch {
   /** what was applied, in order: the jobs given, and earlier ones of the same users that Redis had forgotten */
   readonly jobs: readonly CompletionJob[];
   readonly items: readonly AppliedItem[];
-  /** absolute score rows of every board that the batch touched */
-  readonly rows: readonly IndexRow[];
+  /** absolute score rows of every board that the batch touched; a board may come twice, the later rows being newer */
+  readonly boards: readonly IndexedBoard[];
 }
 
-const counted = Joi.object({
-  outcome: Joi.valid('completed', 'duplicate').required(),
-  actionId: Joi.string().required(),
-  leaderboard: Joi.string().required(),
-  type: Joi.string().required(),
-  transactionId: Joi.string().required(),
-  previous: Joi.number().required(),
-  current: Joi.number().required(),
-  delta: Joi.number().required(),
-  acceptedAt: Joi.number().required(),
-  completedAt: Joi.number().required(),
-  rank: Joi.array().items(Joi.number().allow(null)).length(2),
-  unlocked: Joi.array().items(Joi.string()),
-});
-const refused = Joi.object({
-  outcome: Joi.valid('cancelled', 'rejected', 'held', 'unknown', 'not_yours', 'token_mismatch').required(),
-  actionId: Joi.string().required(),
-}).unknown();
-const batchSchema = Joi.object<Omit<AppliedBatch, 'jobs'> & { readonly jobs?: readonly CompletionJob[] }>({
-  jobs: Joi.array().items(completionJobSchema),
-  items: Joi.array().items(Joi.alternatives(counted, refused)).required(),
-  rows: indexRowsSchema,
-});
+const refusals = new Set(['cancelled', 'rejected', 'held', 'unknown', 'not_yours', 'token_mismatch']);
+const isRank = (rank: unknown): boolean => rank === null || typeof rank === 'number';
+
+/** By hand, as a schema would cost a tenth of a worker's time. */
+function isItem(value: unknown): value is AppliedItem {
+  const item = value as Record<string, unknown> | null;
+  if (typeof item !== 'object' || item === null || typeof item['actionId'] !== 'string') return false;
+  if (refusals.has(item['outcome'] as string)) return true;
+  const { rank, unlocked } = item;
+  return (
+    (item['outcome'] === 'completed' || item['outcome'] === 'duplicate') &&
+    ['leaderboard', 'type', 'transactionId'].every((key) => typeof item[key] === 'string') &&
+    ['previous', 'current', 'delta', 'acceptedAt', 'completedAt'].every(
+      (key) => typeof item[key] === 'number',
+    ) &&
+    (rank === undefined || (Array.isArray(rank) && rank.length === 2 && rank.every(isRank))) &&
+    (unlocked === undefined || (Array.isArray(unlocked) && unlocked.every((key) => typeof key === 'string')))
+  );
+}
+
+const appliedJobs = Joi.array<CompletionJob[]>().items(completionJobSchema);
+
+/** Checks what `apply_completions` returned for some jobs. @throws when it is anything else */
+function parseBatch(value: unknown, jobs: readonly CompletionJob[]): AppliedBatch {
+  const { items, rows, jobs: others } = value as { items?: unknown; rows?: unknown; jobs?: unknown };
+  if (!Array.isArray(items) || !items.every(isItem))
+    throw new Error(
+      'Postgres answered in another form than this version reads. Migrate, and use one version.',
+    );
+  const applied = others === undefined ? jobs : check(others, appliedJobs);
+  if (items.length !== applied.length || items.some(({ actionId }, i) => actionId !== applied[i]?.actionId))
+    throw new Error('Postgres answered for other completions than were asked');
+  return { jobs: applied, items, boards: parseIndexRows(rows) };
+}
 
 /** What Postgres says of a correction. */
 export interface AppliedCorrection {
@@ -69,10 +80,10 @@ export interface AppliedCorrection {
   readonly current?: number;
   readonly delta?: number;
   readonly completedAt?: number;
-  readonly rows: readonly IndexRow[];
+  readonly boards: readonly IndexedBoard[];
 }
 
-const correctionSchema = Joi.object<AppliedCorrection>({
+const correctionSchema = Joi.object<Omit<AppliedCorrection, 'boards'> & { readonly rows: unknown }>({
   outcome: Joi.valid('completed', 'duplicate', 'unknown').required(),
   transactionId: Joi.string(),
   leaderboard: Joi.string(),
@@ -80,7 +91,7 @@ const correctionSchema = Joi.object<AppliedCorrection>({
   current: Joi.number(),
   delta: Joi.number(),
   completedAt: Joi.number(),
-  rows: indexRowsSchema,
+  rows: Joi.array().required(),
 });
 
 /** The truth: score changes in Postgres. */
@@ -98,7 +109,7 @@ export class Ledger {
       'select apply_completions(?::jsonb) as batch',
       [JSON.stringify(items)],
     );
-    return { jobs, ...check(rows[0]?.batch, batchSchema) };
+    return parseBatch(rows[0]?.batch ?? {}, jobs);
   }
 
   /** Applies a correction once. See `apply_correction`. */
@@ -107,16 +118,17 @@ export class Ledger {
       'select apply_correction(?::jsonb) as applied',
       [JSON.stringify({ ...job, kind: job.correction })],
     );
-    return check(rows[0]?.applied, correctionSchema);
+    const { rows: boards, ...applied } = check(rows[0]?.applied, correctionSchema);
+    return { ...applied, boards: parseIndexRows(boards) };
   }
 
   /** A user's score rows on all open boards. */
-  async rowsOf(userId: string): Promise<readonly IndexRow[]> {
-    const { rows } = await this.#db.raw<{ rows: { rows: IndexRow[] }[] }>(
+  async rowsOf(userId: string): Promise<readonly IndexedBoard[]> {
+    const { rows } = await this.#db.raw<{ rows: { rows: unknown }[] }>(
       `select index_rows(array[:userId]::text[], array(select id from board_periods where closed_at is null)) as rows`,
       { userId },
     );
-    return check(rows[0]?.rows, indexRowsSchema);
+    return parseIndexRows(rows[0]?.rows);
   }
 
   /** Keeps the ranks that completions were answered with. */

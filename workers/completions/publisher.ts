@@ -2,7 +2,7 @@ import { achievementTitle, rankAchievements } from '../../common/achievements.ts
 import { actionKey, openActionsKey, parseResult, RESULT_LIFETIME_S } from '../../common/actions.ts';
 import { boardAt, boardId, GLOBAL_BOARD, type BoardRef, type BoardSource } from '../../common/board/board.ts';
 import type { BoardIndex, ScoreChange } from '../../common/board/board-index.ts';
-import { boardOfRow, changeOfRow, type IndexRow } from '../../common/board/index-rows.ts';
+import { changeOfRow, type IndexRow } from '../../common/board/index-rows.ts';
 import {
   channels,
   type ActionEvent,
@@ -52,9 +52,7 @@ export class Publisher {
     const told = await this.#toldBefore(batch);
     const { ranks, milestones } = await this.#applyToBoards(jobs, batch);
     const replies = jobs.map((job, i): CompletionReply => {
-      const item = batch.items[i];
-      if (!item || item.actionId !== job.actionId)
-        throw new Error('Postgres answered for other completions than were asked');
+      const item = batch.items[i] as AppliedItem;
       if (!isCounted(item)) return { actionId: job.actionId, outcome: item.outcome };
       // The same acceptance applied before, by a worker that died before it could answer, is no replay.
       const outcome = item.acceptedAt === job.acceptedAt ? 'completed' : item.outcome;
@@ -125,10 +123,7 @@ export class Publisher {
 
   /** As `publish`, for a correction: the boards, and the API instance that waits. */
   async publishCorrection(job: CorrectionJob, applied: AppliedCorrection): Promise<void> {
-    const boards = applied.rows.map((row): [BoardRef, ScoreChange[]] => [
-      boardOfRow(row),
-      [changeOfRow(row)],
-    ]);
+    const boards = applied.boards.map(({ board, rows }) => [board, rows.map(changeOfRow)] as const);
     const changed = boards.length > 0 ? await this.#index.apply(boards) : [];
     const own = boards.findIndex(
       ([board]) => board.leaderboard === applied.leaderboard && board.period === 'all',
@@ -166,11 +161,10 @@ export class Publisher {
     batch: AppliedBatch,
   ): Promise<{ ranks: Map<number, Ranks>; milestones: Map<number, RankMilestone[]> }> {
     const rows = new Map<string, { board: BoardRef; rows: Map<string, IndexRow> }>();
-    for (const row of batch.rows) {
-      const board = boardOfRow(row);
+    for (const { board, rows: boardRows } of batch.boards) {
       const id = boardId(board);
       const known = rows.get(id) ?? { board, rows: new Map<string, IndexRow>() };
-      known.rows.set(row[4], row);
+      for (const row of boardRows) known.rows.set(row[0], row);
       rows.set(id, known);
     }
 
@@ -194,7 +188,7 @@ export class Publisher {
       const own = steps.get(id) ?? [];
       const stepping = own.filter(({ userId }) => boardRows.has(userId));
       const stepped = new Set(stepping.map(({ userId }) => userId));
-      const rest = [...boardRows.values()].filter((row) => !stepped.has(row[4]));
+      const rest = [...boardRows.values()].filter(([userId]) => !stepped.has(userId));
       changes.push([board, [...stepChanges(stepping, boardRows), ...rest.map(changeOfRow)]]);
       placesOf.push(stepping.map(({ place }) => place));
     }
