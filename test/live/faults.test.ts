@@ -3,7 +3,8 @@ import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { after, before } from 'mocha';
 import { io } from 'socket.io-client';
-import { LaurelClient, type BoardUpdate, type BoardWatcher, type TransportName } from '../../client/index.ts';
+import { EventSource } from 'undici';
+import { LaurelClient } from '../../client/index.ts';
 import { boardAt } from '../../common/board/board.ts';
 import { BoardTable } from '../../common/board/board-table.ts';
 import { createDatabase, type Database } from '../../common/postgres.ts';
@@ -13,11 +14,102 @@ import { useStores } from '../support/stores.ts';
 import { spawnTier, useSystem, type RunningTier } from '../support/system.ts';
 import { Balancer } from './balancer.ts';
 
+/** Somebody who watches a board, and every version of it that was shown. */
 interface Viewer {
-  readonly transport: TransportName;
-  readonly client: LaurelClient;
-  readonly watcher: BoardWatcher;
-  readonly updates: BoardUpdate[];
+  readonly name: string;
+  readonly versions: number[];
+  readonly board: () => any;
+  /** by the way that was chosen */
+  readonly live: () => boolean;
+  close(): void;
+}
+
+/** Watches with the SDK, by one way alone. */
+function withSdk(transport: 'socket' | 'sse' | 'polling', api: string, realtime: string): Viewer {
+  const client = new LaurelClient({
+    baseUrl: api,
+    realtimeUrl: realtime,
+    transports: [transport],
+    io: io as never,
+    watch: { attempts: 1000, pollMs: 200 },
+  });
+  const watcher = client.watch('global');
+  const versions: number[] = [];
+  watcher.onChange(({ board }) => versions.push(board.version));
+  return {
+    name: `SDK, ${transport}`,
+    versions,
+    board: () => watcher.board,
+    live: () => watcher.transport === transport,
+    close: () => client.close(),
+  };
+}
+
+/** What docs/realtime.md asks of a client, and no more. @param again asks for a snapshot, because there is a gap */
+function bare(name: string, again: () => void, rest: Pick<Viewer, 'live' | 'close'>) {
+  const versions: number[] = [];
+  let board: any;
+  const show = (next: any): void => {
+    if (next.version !== board?.version) versions.push(next.version);
+    board = next;
+  };
+  const take = (frame: any): void => {
+    if (!board || frame.version <= board.version) return;
+    if (frame.previousVersion !== board.version) again();
+    else show({ ...board, version: frame.version, entries: frame.entries });
+  };
+  return { name, versions, board: () => board, show, take, ...rest };
+}
+
+function withSocket(realtime: string): Viewer {
+  const socket = io(realtime, { transports: ['websocket'], forceNew: true });
+  const join = (): void =>
+    void socket
+      .timeout(5_000)
+      .emitWithAck('join:leaderboard', { leaderboard: 'global' })
+      .then(
+        (answer) => {
+          if (answer.ok) viewer.show(answer.snapshot);
+          else join();
+        },
+        () => undefined, // it has gone, and joins again when it is back
+      );
+  const viewer = bare('bare socket', join, {
+    live: () => socket.connected,
+    close: () => socket.disconnect(),
+  });
+  socket.on('connect', join);
+  socket.on('leaderboard:update', viewer.take);
+  return viewer;
+}
+
+function withEventSource(realtime: string): Viewer {
+  let source: EventSource;
+  const open = (): void => {
+    source = new EventSource(`${realtime}/api/v1/leaderboards/global/stream`);
+    source.addEventListener('leaderboard:snapshot', ({ data }: any) => viewer.show(JSON.parse(data)));
+    source.addEventListener('leaderboard:update', ({ data }: any) => viewer.take(JSON.parse(data)));
+    // Refused, rather than cut: that is for the page to try again.
+    source.addEventListener(
+      'error',
+      () => source.readyState === EventSource.CLOSED && setTimeout(again, 500),
+    );
+  };
+  const again = (): void => {
+    if (closed) return;
+    source.close();
+    open();
+  };
+  let closed = false;
+  const viewer = bare('EventSource', again, {
+    live: () => source.readyState === EventSource.OPEN,
+    close: () => {
+      closed = true;
+      source.close();
+    },
+  });
+  open();
+  return viewer;
 }
 
 describe('live clients through faults', function () {
@@ -37,25 +129,16 @@ describe('live clients through faults', function () {
     db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 2 }, 'truth');
     players = await Promise.all(Array.from({ length: 12 }, () => Player.join(api())));
     // Two of each kind, so that both instances have some.
-    for (const transport of ['socket', 'socket', 'sse', 'sse', 'polling'] as const) {
-      const client = new LaurelClient({
-        baseUrl: api(),
-        realtimeUrl: balancer.url,
-        transports: [transport],
-        io: io as never,
-        watch: { attempts: 1000, pollMs: 200 },
-      });
-      const watcher = client.watch('global');
-      const updates: BoardUpdate[] = [];
-      watcher.onChange((update) => updates.push(update));
-      viewers.push({ transport, client, watcher, updates });
-    }
+    for (const way of ['socket', 'socket', 'sse', 'sse', 'polling'] as const)
+      viewers.push(withSdk(way, api(), balancer.url));
+    for (const watch of [withSocket, withSocket, withEventSource, withEventSource])
+      viewers.push(watch(balancer.url));
     await eventually(() => {
-      for (const { watcher, transport } of viewers) expect(watcher.transport).to.equal(transport);
+      for (const { name, live } of viewers) expect(live(), name).to.equal(true);
     });
   });
   after(async () => {
-    for (const { client } of viewers) client.close();
+    for (const viewer of viewers) viewer.close();
     await balancer.stop();
     await Promise.all(realtime.map((tier) => tier.stop()));
     await db.destroy();
@@ -83,9 +166,9 @@ describe('live clients through faults', function () {
         const { entries } = await new BoardTable(db).page(boardAt('global', 'all', 0), 0, 10);
         expect(entries).not.to.be.empty;
         const truth = entries.map(({ userId, score }) => `${userId} ${score}`);
-        for (const { watcher, transport } of viewers) {
-          const shown = watcher.board?.entries.map(({ userId, score }) => `${userId} ${score}`);
-          expect(shown, transport).to.deep.equal(truth);
+        for (const { name, board } of viewers) {
+          const shown = board()?.entries.map(({ userId, score }: any) => `${userId} ${score}`);
+          expect(shown, name).to.deep.equal(truth);
         }
       },
       { timeoutMs: 15_000, everyMs: 50 },
@@ -94,11 +177,11 @@ describe('live clients through faults', function () {
 
   /** Something new has reached every client since now. */
   const progress = async (): Promise<void> => {
-    const seen = viewers.map(({ updates }) => updates.length);
+    const seen = viewers.map(({ versions }) => versions.length);
     await eventually(
       () => {
-        for (const [i, { updates, transport }] of viewers.entries())
-          expect(updates.length, transport).to.be.above(seen[i]!);
+        for (const [i, { name, versions }] of viewers.entries())
+          expect(versions.length, name).to.be.above(seen[i]!);
       },
       { timeoutMs: 20_000 },
     );
@@ -119,10 +202,8 @@ describe('live clients through faults', function () {
 
   it('end with the true board after plain traffic, each step on top of the one before', async () => {
     await through(progress);
-    for (const { updates, transport } of viewers) {
-      const versions = updates.map(({ board }) => board.version);
-      expect(versions, transport).to.deep.equal([...new Set(versions)].sort((a, b) => a - b));
-    }
+    for (const { name, versions } of viewers)
+      expect(versions, name).to.deep.equal([...new Set(versions)].sort((a, b) => a - b));
   });
 
   it('after Redis was restarted', () => through(() => stores.redis.restart()));
@@ -154,6 +235,6 @@ describe('live clients through faults', function () {
       realtime[0]!.process!.kill('SIGKILL');
       await eventually(() => expect(realtime[0]!.process!.signalCode).to.equal('SIGKILL'));
     });
-    for (const { watcher, transport } of viewers) expect(watcher.transport).to.equal(transport);
+    for (const { name, live } of viewers) expect(live(), name).to.equal(true);
   });
 });
