@@ -54,6 +54,8 @@ export const milestonesKey = (board: BoardRef): string => `${tag(board)}:milesto
 
 /** Names the server run whose boards are known to be right. */
 const RECONCILED_RUN = 'laurel:reconciled-run';
+/** Stands in Redis for as long as it keeps its data. */
+const KEPT = 'laurel:kept';
 
 /** Rows that one call of `load` takes: some 3 ms, in which Redis serves nobody else. */
 const LOAD_ROWS = 1000;
@@ -214,6 +216,11 @@ export class BoardIndex implements BoardSource {
   /** The run of the Redis server that answers: another one after every restart and fail-over. */
   async serverRun(): Promise<string> {
     return /run_id:(\w+)/.exec(await this.#redis.info('server'))?.[1] ?? '';
+  }
+
+  /** Whether Redis has lost its data since anybody last asked; true at the very first time. */
+  async wasEmptied(): Promise<boolean> {
+    return (await this.#redis.set(KEPT, '1', 'NX')) === 'OK';
   }
 
   /** The server run for which the boards were last held against Postgres; null when Redis does not know. */

@@ -33,6 +33,8 @@ export interface KeeperDeps {
  */
 export class IndexKeeper {
   readonly #deps: KeeperDeps;
+  /** whether Redis has lost its data, and not been given all of it back yet */
+  #lost = false;
   #timer: NodeJS.Timeout | undefined;
   #look: Promise<void> = Promise.resolve();
   /** the server run for which versions have been raised */
@@ -58,9 +60,12 @@ export class IndexKeeper {
     try {
       const boards = expectedBoards(catalog);
       if (boards.length === 0) return;
+      // Not told by the boards: whoever makes them may be faster than these looks.
+      if (await index.wasEmptied()) this.#lost = true;
       await this.#lookForRestart(boards);
+      if (this.#lost) await this.#restore();
+      this.#lost = false;
       if ((await index.incomplete(boards)).length === 0) return;
-      await this.#restore();
       await queues.requestMaintenance('rebuild', {});
     } catch (error) {
       if (!isRedisAway(error)) log.error({ err: error }, 'looking after the boards failed');
@@ -77,7 +82,7 @@ export class IndexKeeper {
         'Redis is another server than before, or was restarted; holding its boards against Postgres',
       );
       await index.renew(boards);
-      await this.#restore();
+      this.#lost = true;
       this.#renewed = run;
     }
     await queues.requestMaintenance('reconcile', { trigger: 'restart' });

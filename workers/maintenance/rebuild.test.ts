@@ -136,12 +136,16 @@ describe('rebuildBoards', () => {
   it('begins anew when Redis is emptied meanwhile', async () => {
     const made = rebuildBoards(boards, deps());
     const [first] = boards;
-    for (let flushes = 0; flushes < 3;) {
+    for (let flushes = 0; flushes < 3; flushes += 1) {
       // A part of the board is there, and not all of it.
-      if ((await other.hlen(membersKey(first))) < 1000 || (await index.incomplete([first])).length === 0)
-        continue;
+      await eventually(
+        async () => {
+          expect(await other.hlen(membersKey(first))).to.be.above(1000);
+          expect(await index.incomplete([first])).to.deep.equal([first]);
+        },
+        { everyMs: 1 },
+      );
       await other.flushall();
-      flushes += 1;
     }
     await made;
     expect(await index.incomplete(boards)).to.deep.equal([]);
