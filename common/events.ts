@@ -1,4 +1,3 @@
-import Joi from 'joi';
 import type { Logger } from './logger.ts';
 import type { Redis } from './redis.ts';
 import { periods, type Period } from './periods.ts';
@@ -9,7 +8,7 @@ export const channels = {
   boards: 'laurel:boards',
   /** {@link CompletionEvent}[]: the completions of one transaction. */
   completions: 'laurel:completions',
-  /** {@link ActionEvent}: what spectators and waiting players hear of actions. Only the live tier listens. */
+  /** {@link ActionEvent}[]: what spectators and waiting players hear of actions. Only the live tier listens. */
   actions: 'laurel:actions',
   /** {@link ChangeEvent}: something that processes keep in memory is no longer what it was. */
   changes: 'laurel:changes',
@@ -90,43 +89,44 @@ export type ActionEvent =
       readonly at: number;
     };
 
-const boardEvent = Joi.object<BoardEvent>({
-  leaderboard: Joi.string().required(),
-  period: Joi.valid(...periods).required(),
-  startsAt: Joi.number().required(),
-  endsAt: Joi.number().allow(null).required(),
-  version: Joi.number().integer().required(),
-  at: Joi.number().required(),
-  reset: Joi.valid(true),
-  entries: Joi.array().items(Joi.array()),
-  changes: Joi.array().items(Joi.array()),
-});
-const completionEvents = Joi.array<CompletionEvent[]>().items(
-  Joi.object({
-    actionId: Joi.string().required(),
-    userId: Joi.string().required(),
-    leaderboard: Joi.string().required(),
-  }).unknown(),
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null;
+const hasTexts = (value: unknown, ...keys: readonly string[]): value is Record<string, unknown> =>
+  isObject(value) && keys.every((key) => typeof value[key] === 'string');
+const isListOf =
+  <T>(isItem: (item: unknown) => item is T) =>
+  (value: unknown): value is T[] =>
+    Array.isArray(value) && value.every(isItem);
+const isList = isListOf((item): item is unknown[] => Array.isArray(item));
+
+/**
+ * The forms of events, checked by hand: there are several a completion, and a schema would cost more than what is done
+ * with them.
+ */
+const isBoardEvent = (value: unknown): value is BoardEvent =>
+  hasTexts(value, 'leaderboard') &&
+  periods.includes(value['period'] as Period) &&
+  ['startsAt', 'version', 'at'].every((key) => typeof value[key] === 'number') &&
+  (value['endsAt'] === null || typeof value['endsAt'] === 'number') &&
+  ['entries', 'changes'].every((key) => value[key] === undefined || isList(value[key]));
+const isCompletionEvents = isListOf((value): value is CompletionEvent =>
+  hasTexts(value, 'actionId', 'userId', 'leaderboard'),
 );
-const changeEvent = Joi.object({
-  kind: Joi.valid('catalog', 'features', 'user').required(),
-  userId: Joi.string(),
-}) as Joi.ObjectSchema<ChangeEvent>;
-const actionEvent = Joi.object({
-  kind: Joi.valid('action', 'result').required(),
-  userId: Joi.string().required(),
-  actionId: Joi.string().required(),
-  type: Joi.string(),
-  status: Joi.valid('started', 'cancelled'),
-  at: Joi.number(),
-}) as Joi.ObjectSchema<ActionEvent>;
-const replies = Joi.array<CompletionReply[]>().items(
-  Joi.object({
-    actionId: Joi.string().required(),
-    outcome: Joi.string().required(),
-    result: Joi.object().unknown(),
-  }),
+const isReplies = isListOf(
+  (value): value is CompletionReply =>
+    hasTexts(value, 'actionId', 'outcome') && (value['result'] === undefined || isObject(value['result'])),
 );
+const isActionEvents = isListOf(
+  (value): value is ActionEvent =>
+    hasTexts(value, 'kind', 'userId', 'actionId') &&
+    (value['kind'] === 'result' ||
+      (value['kind'] === 'action' && hasTexts(value, 'type', 'status') && typeof value['at'] === 'number')),
+);
+const isChangeEvent = (value: unknown): value is ChangeEvent =>
+  hasTexts(value, 'kind') &&
+  (value['kind'] === 'catalog' ||
+    value['kind'] === 'features' ||
+    (value['kind'] === 'user' && hasTexts(value, 'userId')));
 
 /** Listens to Laurel's channels on one connection, and checks what comes in. */
 export class EventListener {
@@ -143,23 +143,23 @@ export class EventListener {
   }
 
   onBoard(handle: (event: BoardEvent) => void): Promise<void> {
-    return this.#listen(channels.boards, boardEvent, handle);
+    return this.#listen(channels.boards, isBoardEvent, handle);
   }
 
   onCompletions(handle: (events: CompletionEvent[]) => void): Promise<void> {
-    return this.#listen(channels.completions, completionEvents, handle);
+    return this.#listen(channels.completions, isCompletionEvents, handle);
   }
 
   onChange(handle: (event: ChangeEvent) => void): Promise<void> {
-    return this.#listen(channels.changes, changeEvent, handle);
+    return this.#listen(channels.changes, isChangeEvent, handle);
   }
 
-  onAction(handle: (event: ActionEvent) => void): Promise<void> {
-    return this.#listen(channels.actions, actionEvent, handle);
+  onActions(handle: (events: ActionEvent[]) => void): Promise<void> {
+    return this.#listen(channels.actions, isActionEvents, handle);
   }
 
   onReplies(instanceId: string, handle: (replies: CompletionReply[]) => void): Promise<void> {
-    return this.#listen(channels.replies(instanceId), replies, handle);
+    return this.#listen(channels.replies(instanceId), isReplies, handle);
   }
 
   /** Calls back whenever events may have been missed: after every reconnection. */
@@ -175,12 +175,15 @@ export class EventListener {
     });
   }
 
-  async #listen<T>(channel: string, schema: Joi.Schema<T>, handle: (event: T) => void): Promise<void> {
+  async #listen<T>(
+    channel: string,
+    isOfForm: (message: unknown) => message is T,
+    handle: (event: T) => void,
+  ): Promise<void> {
     const handlers = this.#handlers.get(channel) ?? [];
     handlers.push((message) => {
-      const { value, error } = schema.validate(message, { convert: false }) as { value: T; error?: Error };
-      if (error) this.#log.warn({ channel, reason: error.message }, 'an event was not of its form');
-      else handle(value);
+      if (isOfForm(message)) handle(message);
+      else this.#log.warn({ channel }, 'an event was not of its form');
     });
     this.#handlers.set(channel, handlers);
     await this.#redis.subscribe(channel);
@@ -201,7 +204,22 @@ export async function announce(redis: Redis, event: ChangeEvent): Promise<void> 
   await redis.publish(channels.changes, JSON.stringify(event)).catch(() => undefined);
 }
 
-/** Tells the live tier of an action. Best effort: nothing depends on it. */
-export async function announceAction(redis: Redis, event: ActionEvent): Promise<void> {
-  await redis.publish(channels.actions, JSON.stringify(event)).catch(() => undefined);
+/** Tells the live tier of actions; of those of one turn of the event loop at once. Best effort: nothing depends on it. */
+export class ActionAnnouncer {
+  readonly #redis: Redis;
+  #waiting: ActionEvent[] = [];
+
+  constructor(redis: Redis) {
+    this.#redis = redis;
+  }
+
+  announce(event: ActionEvent): void {
+    this.#waiting.push(event);
+    if (this.#waiting.length > 1) return;
+    setImmediate(() => {
+      const events = this.#waiting;
+      this.#waiting = [];
+      this.#redis.publish(channels.actions, JSON.stringify(events)).catch(() => undefined);
+    });
+  }
 }

@@ -154,9 +154,12 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
     directory.start(events),
     events.onBoard((event) => feeds.take(event)),
     events.onCompletions((completions) => personal.completed(completions)),
-    events.onAction((event) =>
-      event.kind === 'action' ? personal.acted(event) : void personal.ended(event),
-    ),
+    events.onActions((actions) => {
+      for (const event of actions) {
+        if (event.kind === 'action') personal.acted(event);
+        else void personal.ended(event);
+      }
+    }),
   ]);
   features.onChanged(() => feeds.unmuted());
   await events.onChange((event) => {

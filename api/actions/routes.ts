@@ -3,7 +3,7 @@ import { presentAction } from '../../common/action-views.ts';
 import { actionStatuses, type ActionStatus } from '../../common/actions.ts';
 import { GLOBAL_BOARD } from '../../common/board/board.ts';
 import type { ActionType, Catalog, Leaderboard } from '../../common/catalog.ts';
-import { announceAction } from '../../common/events.ts';
+import { ActionAnnouncer } from '../../common/events.ts';
 import type { Features } from '../../common/features.ts';
 import { tokenHash, type ActionTokens } from '../../common/identity/action-tokens.ts';
 import { newId, uuidPattern } from '../../common/ids.ts';
@@ -116,7 +116,8 @@ export function preferredWait(prefer: string | undefined, fallbackMs: number): n
 }
 
 export function actionRoutes(deps: ActionDeps): Route[] {
-  const { actions, completions, admission, actionTokens, sessions, catalog, redis } = deps;
+  const { actions, completions, admission, actionTokens, sessions, catalog } = deps;
+  const announcer = new ActionAnnouncer(deps.redis);
 
   /** What an action is worth here and now, by the server's own rules. @throws UNKNOWN_ACTION_TYPE, UNKNOWN_LEADERBOARD, INVALID_REQUEST */
   function price(
@@ -190,6 +191,7 @@ export function actionRoutes(deps: ActionDeps): Route[] {
     summary: 'Start an action',
     description: 'The server fixes what it is worth, and signs a single-use token for completing it.',
     access: 'player',
+    sacrifice: 'start',
     body: Joi.object({
       type: actionType,
       leaderboard: schemas.boardKey.min(1).default(GLOBAL_BOARD),
@@ -242,7 +244,7 @@ export function actionRoutes(deps: ActionDeps): Route[] {
         await admission.closeAction(userId, actionId).catch(() => undefined);
         throw unavailable('The action cannot be written down right now.', error);
       }
-      void announceAction(redis, {
+      announcer.announce({
         kind: 'action',
         userId,
         actionId,
@@ -280,6 +282,7 @@ export function actionRoutes(deps: ActionDeps): Route[] {
     description:
       'Counts exactly once. A replay is answered 409 with the first result. `Prefer: wait=<seconds>` or `respond-async` set how long to wait before 202.',
     access: 'player',
+    sacrifice: 'completion',
     params: actionIdParams,
     body: Joi.object({ actionToken: Joi.string().required(), metadata }),
     responses: completionResponses,
@@ -335,6 +338,7 @@ export function actionRoutes(deps: ActionDeps): Route[] {
     description:
       'For games that cannot call home first. `signature` is the hex HMAC-SHA256, with the login’s `signingKey` as UTF-8 text, of actionId.type.leaderboard.timestamp joined by full stops.',
     access: 'player',
+    sacrifice: 'signed_completion',
     body: Joi.object({
       actionId: Joi.string().pattern(uuidPattern).required(),
       type: actionType,
@@ -437,7 +441,7 @@ export function actionRoutes(deps: ActionDeps): Route[] {
       if (action.status === 'rejected') throw new Problem('ACTION_REJECTED', 'The action was rejected.');
       if (cancelled) {
         await admission.closeAction(userId, actionId).catch(() => undefined);
-        void announceAction(redis, {
+        announcer.announce({
           kind: 'action',
           userId,
           actionId,

@@ -12,10 +12,12 @@ import {
   type RankMilestone,
 } from '../../common/events.ts';
 import type { CompletionJob, CorrectionJob } from '../../common/queues.ts';
-import { unwrap, type Redis } from '../../common/redis.ts';
+import { loadScript, scriptCaller, unwrap, type Redis } from '../../common/redis.ts';
 import type { AppliedBatch, AppliedCorrection, AppliedItem } from './ledger.ts';
 import { Milestones, type Step } from './milestones.ts';
 import type { RankRecorder } from './rank-recorder.ts';
+
+const settle = loadScript(new URL('lua/settle.lua', import.meta.url));
 
 interface Ranks {
   readonly previous: number | null;
@@ -33,6 +35,7 @@ export class Publisher {
   readonly #table: BoardSource;
   readonly #recorder: RankRecorder;
   readonly #milestones: Milestones;
+  readonly #scripts: ReturnType<typeof scriptCaller>;
 
   /** @param table ranks come from Postgres while a board is being made again in Redis */
   constructor(redis: Redis, index: BoardIndex, table: BoardSource, recorder: RankRecorder) {
@@ -41,6 +44,7 @@ export class Publisher {
     this.#table = table;
     this.#recorder = recorder;
     this.#milestones = new Milestones(redis);
+    this.#scripts = scriptCaller(redis, [settle]);
   }
 
   /**
@@ -59,17 +63,17 @@ export class Publisher {
       return { actionId: job.actionId, outcome, result: toResult(job, item, ranks.get(i)) };
     });
 
-    const pipeline = this.#redis.pipeline();
+    const keys: string[] = [];
+    const results: string[] = [];
     const byInstance = new Map<string, CompletionReply[]>();
     const events: CompletionEvent[] = [];
+    const ended: ActionEvent[] = [];
     jobs.forEach((job, i) => {
       const reply = replies[i];
       const item = batch.items[i];
       if (!reply || !item) return;
-      const key = actionKey(job.userId, job.actionId);
-      if ('result' in reply) pipeline.set(key, JSON.stringify(reply.result), 'EX', RESULT_LIFETIME_S);
-      else pipeline.del(key);
-      pipeline.zrem(openActionsKey(job.userId), job.actionId);
+      keys.push(actionKey(job.userId, job.actionId), openActionsKey(job.userId));
+      results.push(job.actionId, 'result' in reply ? JSON.stringify(reply.result) : '');
       const waiting = byInstance.get(job.replyTo);
       if (waiting) waiting.push(reply);
       else byInstance.set(job.replyTo, [reply]);
@@ -85,15 +89,17 @@ export class Publisher {
         });
       }
       // Whoever waited for this one has been answered 202 by now.
-      if (job.waitMs !== undefined && Date.now() - job.acceptedAt >= job.waitMs) {
-        const ended: ActionEvent = { kind: 'result', userId: job.userId, actionId: job.actionId };
-        pipeline.publish(channels.actions, JSON.stringify(ended));
-      }
+      if (job.waitMs !== undefined && Date.now() - job.acceptedAt >= job.waitMs)
+        ended.push({ kind: 'result', userId: job.userId, actionId: job.actionId });
     });
+    const settled = this.#scripts.call(settle, keys.length, ...keys, RESULT_LIFETIME_S, ...results);
+    const pipeline = this.#redis.pipeline();
+    if (ended.length > 0) pipeline.publish(channels.actions, JSON.stringify(ended));
     for (const [instance, waiting] of byInstance)
       pipeline.publish(channels.replies(instance), JSON.stringify(waiting));
     if (events.length > 0) pipeline.publish(channels.completions, JSON.stringify(events));
-    unwrap(await pipeline.exec());
+    const [published] = await Promise.all([pipeline.exec(), settled]);
+    unwrap(published);
 
     this.#recorder.add(
       events.map(({ actionId, rank, milestones: reached }) => [
