@@ -1,8 +1,10 @@
 import type Koa from 'koa';
 import jwt from 'koa-jwt';
+import { LRUCache } from 'lru-cache';
 import { AccessTokenError, KeySetAway, type AccessTokens } from '../../common/identity/access-tokens.ts';
 import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import { Problem, unavailable } from './problem.ts';
+import type { Identity } from '../../common/identity/access-tokens.ts';
 import type { Access, Caller } from './route.ts';
 
 export interface AuthenticateDeps {
@@ -16,6 +18,10 @@ export interface AuthenticateDeps {
 const bearer = /^Bearer +([^ ]+)$/i;
 const tokenOf = (ctx: Pick<Koa.Context, 'get'>): string => bearer.exec(ctx.get('authorization'))?.[1] ?? '';
 const challenge = { 'WWW-Authenticate': 'Bearer' };
+
+/** How long a token that was verified is taken for verified, milliseconds: so long a key that was withdrawn may still count. */
+const VERIFIED_MS = 60_000;
+const VERIFIED_TOKENS = 50_000;
 
 /** Finds out who calls, by the bearer token, and whether they may. */
 export function createAuthenticator({ accessTokens, directory, provision, publicReads }: AuthenticateDeps) {
@@ -47,14 +53,25 @@ export function createAuthenticator({ accessTokens, directory, provision, public
     });
   }
 
-  async function identify(ctx: Koa.Context): Promise<Caller> {
-    let identity;
+  const verified = new LRUCache<string, Identity>({ max: VERIFIED_TOKENS, ttl: VERIFIED_MS });
+
+  /** Whom a token speaks for. A player sends the same one many times a minute. */
+  async function verifiedIdentity(ctx: Koa.Context): Promise<Identity> {
+    const token = tokenOf(ctx);
+    const known = verified.get(token);
+    if (known && known.expiresAt > Date.now()) return known;
     try {
       await verify(ctx, () => Promise.resolve());
-      identity = accessTokens.identify((ctx.state as { claims?: unknown }).claims);
+      const identity = accessTokens.identify((ctx.state as { claims?: unknown }).claims);
+      verified.set(token, identity);
+      return identity;
     } catch (error) {
-      throw await toProblem(error, tokenOf(ctx));
+      throw await toProblem(error, token);
     }
+  }
+
+  async function identify(ctx: Koa.Context): Promise<Caller> {
+    const identity = await verifiedIdentity(ctx);
     let profile: UserProfile | undefined;
     try {
       profile =

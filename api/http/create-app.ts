@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { IncomingMessage, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
 import cors from '@koa/cors';
 import bodyParser from '@koa/bodyparser';
 import Router from '@koa/router';
@@ -15,6 +17,7 @@ import { clientIp } from '../../common/client-ip.ts';
 import { Problem, unavailable } from './problem.ts';
 import type { Input, Route } from './route.ts';
 import type { SecurityLog } from './security-log.ts';
+import type { LoadShedder } from './shedding.ts';
 import { validate } from './validate.ts';
 
 export interface AppDeps {
@@ -24,6 +27,7 @@ export interface AppDeps {
   readonly authenticate: Authenticate;
   readonly admission: AdmissionControl;
   readonly security: SecurityLog;
+  readonly shedder: LoadShedder;
   readonly routes: readonly Route[];
   /** pages, documentation, the operators' part: whatever is not a route of the API */
   readonly pages: readonly Koa.Middleware[];
@@ -35,7 +39,7 @@ const MAX_URL = 4096;
 const requestIdPattern = /^[\w.-]{8,64}$/;
 
 /** Headers that keep a browser from being turned against its user. No inline script or style anywhere. */
-const securityHeaders = helmet({
+const withSecurityHeaders = helmet({
   contentSecurityPolicy: {
     useDefaults: false,
     directives: {
@@ -52,9 +56,16 @@ const securityHeaders = helmet({
   strictTransportSecurity: { maxAge: 31_536_000, includeSubDomains: false },
 });
 
+/** They are the same for every request: helmet makes them once. */
+const securityHeaders: readonly [string, string][] = (() => {
+  const response = new ServerResponse(new IncomingMessage(new Socket()));
+  withSecurityHeaders(response.req, response, () => undefined);
+  return Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]);
+})();
+
 /** The HTTP application: what every request goes through, around routes that are values. */
 export function createApp(deps: AppDeps): Koa {
-  const { config, log, metrics, security, routes, pages } = deps;
+  const { config, log, metrics, security, shedder, routes, pages } = deps;
   const app = new Koa();
   const durations = metrics.histogram(
     'laurel_http_request_duration_seconds',
@@ -75,7 +86,7 @@ export function createApp(deps: AppDeps): Koa {
       config.TRUSTED_PROXIES,
     );
     ctx.state['ip'] = ip;
-    securityHeaders(ctx.req, ctx.res, () => undefined);
+    for (const [name, value] of securityHeaders) ctx.res.setHeader(name, value);
     try {
       if (ctx.url.length > MAX_URL)
         throw new Problem('INVALID_REQUEST', `The address is longer than ${MAX_URL} characters.`);
@@ -110,7 +121,8 @@ export function createApp(deps: AppDeps): Koa {
   );
 
   const router = new Router();
-  for (const route of routes) router[route.method](PREFIX + route.path, serve(route, deps));
+  for (const route of routes)
+    router[route.method](PREFIX + route.path, shedder.guard(route, serve(route, deps)));
   app.use(router.routes());
   app.use(refuseOtherMethods(router));
   for (const page of pages) app.use(page);
@@ -237,7 +249,7 @@ function toProblem(error: unknown): Problem {
 }
 
 function sendProblem(ctx: Koa.Context, problem: Problem, requestId: string, log: Logger): void {
-  if (problem.status >= 500) {
+  if (problem.status >= 500 && !problem.options.quiet) {
     const level = problem.code === 'UNAVAILABLE' ? 'warn' : 'error';
     log[level](
       { err: problem.cause ?? problem, requestId, method: ctx.method, path: ctx.path },
