@@ -192,35 +192,39 @@ export class AdmissionControl {
       return { key: `${own}:limit:${name}`, blockKey: `${own}:block:${together}`, blockAfter, limit, name };
     };
     // No user id has a slash: nobody can share a key with an address or a name.
-    const address = (name: string, limit: number): Subject => {
+    /** An address has no block that another limit could share: without a limit nothing of it is asked. */
+    const address = (name: string, limit: number): Subject[] => {
+      if (limit === 0) return [];
       const own = `laurel:{ip/${countedAddress(ip)}}`;
-      return {
-        key: `${own}:limit:${name}`,
-        blockKey: `${own}:block:${name}`,
-        blockAfter,
-        limit,
-        name: `ip-${name}`,
-      };
+      return [
+        {
+          key: `${own}:limit:${name}`,
+          blockKey: `${own}:block:${name}`,
+          blockAfter,
+          limit,
+          name: `ip-${name}`,
+        },
+      ];
     };
     const perIp = c.RATE_LIMIT_IP_PER_MINUTE;
     switch (kind) {
       case 'start':
-        return [user('start', c.RATE_LIMIT_START_PER_MINUTE, 'play'), address('write', perIp)];
+        return [user('start', c.RATE_LIMIT_START_PER_MINUTE, 'play'), ...address('write', perIp)];
       case 'complete':
-        return [user('complete', c.RATE_LIMIT_COMPLETE_PER_MINUTE, 'play'), address('write', perIp)];
+        return [user('complete', c.RATE_LIMIT_COMPLETE_PER_MINUTE, 'play'), ...address('write', perIp)];
       case 'read':
         return userId === undefined
-          ? [address('read', perIp)]
+          ? address('read', perIp)
           : [user('read', c.RATE_LIMIT_READ_PER_MINUTE, 'read')];
       case 'write':
       case 'register':
-        return [address('write', perIp)];
+        return address('write', perIp);
       case 'login': {
         const own = `laurel:{login/${loginName ?? ''}}`;
         return [
           // Never blocked for longer: whoever guesses at a name must not be able to keep its owner out.
           { key: `${own}:limit`, blockKey: own, blockAfter: 0, limit: LOGIN_FAILURES_A_NAME, name: 'login' },
-          address('login', perIp === 0 ? 0 : LOGIN_FAILURES_AN_IP),
+          ...address('login', perIp === 0 ? 0 : LOGIN_FAILURES_AN_IP),
         ];
       }
     }
