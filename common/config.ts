@@ -144,16 +144,10 @@ export const variables = {
     'auto',
   ]),
   BROADCAST_WINDOW_MS: int(
-    'Changes of a board within this time are sent as one update, milliseconds.',
+    'After an update of a board, changes within this time are sent as one, milliseconds.',
     100,
     10,
     10_000,
-  ),
-  BROADCAST_LOOP_SHARE_PERCENT: int(
-    'Most of the event loop’s time that sending a board’s updates may take; the window widens until it fits, percent.',
-    50,
-    1,
-    100,
   ),
   BROADCAST_SIGNING_SECRETS: list(
     'When set, every update carries an HMAC `signature` and the `keyId` of the first. Newest first, at least 32 bytes each.',

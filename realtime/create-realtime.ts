@@ -15,14 +15,13 @@ import { closeRedis, createRedis, untilReady } from '../common/redis.ts';
 import { Shutdown } from '../common/shutdown.ts';
 import { UserDirectory, type UserProfile } from '../common/users/user-directory.ts';
 import { BoardFeeds, type Watched } from './boards/board-feeds.ts';
-import { Pace } from './boards/pace.ts';
+import { FanOut } from './boards/fan-out.ts';
 import { createSigner } from './boards/signer.ts';
 import { createDoorman } from './connections/doorman.ts';
 import { ConnectionLimits } from './connections/limits.ts';
 import { PersonalEvents } from './personal-events.ts';
 import { createSockets } from './sockets/create-sockets.ts';
 import { boardRoom, spectatorRoom } from './sockets/rooms.ts';
-import { createRequests } from './sockets/requests.ts';
 import { BoardStreams } from './streams/board-streams.ts';
 
 export interface Realtime {
@@ -79,8 +78,10 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
   ] as const);
   const fanout = metrics.histogram(
     'laurel_fanout_seconds',
-    'Time to hand one update to all who watch a board here.',
+    'Time until one update was handed to all who watch a board here.',
   );
+  const fanOut = new FanOut();
+  shutdown.defer('frames under way', () => Promise.resolve(fanOut.close()));
   const sign = createSigner(config.BROADCAST_SIGNING_SECRETS);
   const feeds: BoardFeeds = new BoardFeeds(
     {
@@ -89,15 +90,16 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
       directory,
       log,
       windowMs: config.BROADCAST_WINDOW_MS,
-      pace: new Pace(config.BROADCAST_WINDOW_MS, config.BROADCAST_LOOP_SHARE_PERCENT / 100),
       broadcasts: (leaderboard) => features.broadcasts(leaderboard),
     },
-    (board, frame) => {
+    async (board, frame) => {
       const stop = fanout.startTimer();
       frames.inc({ leaderboard: board.leaderboard, period: board.period });
       const sent = sign(frame);
-      sockets.tell([boardRoom(board)], 'leaderboard:update', sent);
-      streams.send(board, sent);
+      await fanOut.send([
+        sockets.deliver(boardRoom(board), 'leaderboard:update', sent),
+        streams.deliver(board, sent),
+      ]);
       stop();
     },
     (board) => sockets.inhabited(boardRoom(board)) || streams.watches(board),
@@ -118,7 +120,7 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
   const streams = new BoardStreams(shared);
   const sockets = createSockets({
     ...shared,
-    requests: createRequests({ ...shared, directory }),
+    directory,
     onBoardLeft: (board) => feeds.release(board),
     redis,
     publisher: adapterPublisher,

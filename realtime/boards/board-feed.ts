@@ -10,7 +10,6 @@ import type { BoardEvent } from '../../common/events.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Period } from '../../common/periods.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
-import type { Pace } from './pace.ts';
 
 /** How many entries watchers see. */
 export const TOP = 10;
@@ -76,11 +75,13 @@ export interface FeedDeps {
   readonly log: Logger;
   /** changes within this time go out as one frame, milliseconds */
   readonly windowMs: number;
-  readonly pace: Pace;
   /** whether frames of the leaderboard may be sent just now */
   readonly broadcasts: (leaderboard: string) => boolean;
-  /** sends a frame to all who watch the board at this instance */
-  readonly emit: (frame: Frame) => void;
+  /**
+   * Sends a frame to all who watch the board at this instance right now. Resolves when it was handed to all of them; the
+   * next one waits for that.
+   */
+  readonly emit: (frame: Frame) => Promise<void>;
 }
 
 const RETRY_MS = 500;
@@ -110,11 +111,15 @@ export class BoardFeed {
   readonly #changed = new Map<string, { oldRank: number | null; delta: number }>();
   #countedAt = 0;
   #flushTimer: NodeJS.Timeout | undefined;
+  /** a frame is on its way; the next one must not overtake it */
+  #sending = false;
   #turnTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #closed = false;
   #joining = 0;
-  #sentAt = 0;
+  #sentAt = -Infinity;
+  /** how many windows the last frame takes up */
+  #windows = 1;
   #behindSince: number | undefined;
 
   constructor(leaderboard: string, period: Period, deps: FeedDeps) {
@@ -124,8 +129,8 @@ export class BoardFeed {
   }
 
   /**
-   * The board as all watchers have it from here on: what waits is sent first, so that the next frame follows on the
-   * snapshot. The callback runs in the same turn; a watcher who joins in it misses nothing and hears nothing twice.
+   * The board as the last frame shows it, which may still be on its way to others: the next one follows on the snapshot.
+   * The callback runs in the same turn; a watcher who joins in it misses nothing and hears nothing twice.
    *
    * @throws when neither store can be read
    */
@@ -139,10 +144,8 @@ export class BoardFeed {
     } finally {
       this.#joining -= 1;
     }
-    const muted = !this.#deps.broadcasts(this.#leaderboard);
-    if (!muted) this.#flush();
     // While the board is muted its watchers fall behind; the first frame afterwards shows them, and this one, the gap.
-    const state = muted ? this.#newest : this.#sent;
+    const state = this.#deps.broadcasts(this.#leaderboard) ? this.#sent : this.#newest;
     if (!state) throw new Error('the board could not be read');
     return join(this.#present(state));
   }
@@ -211,7 +214,6 @@ export class BoardFeed {
 
   close(): void {
     this.#closed = true;
-    this.#deps.pace.forget(this.#id);
     for (const timer of [this.#flushTimer, this.#turnTimer, this.#retryTimer]) clearTimeout(timer);
   }
 
@@ -282,16 +284,20 @@ export class BoardFeed {
     this.#turnTimer = setTimeout(() => this.resync(), wait).unref();
   }
 
+  /**
+   * After a quiet time a change goes out at once. The window that it did not wait for is added to the one after it, so that
+   * no burst makes more frames than there are windows.
+   */
   #schedule(): void {
-    if (this.#closed) return;
-    if (this.#flushTimer) return;
-    const { windowMs, pace } = this.#deps;
-    const wait = Math.max(windowMs, this.#sentAt + pace.spacing(this.#id) - Date.now());
-    this.#flushTimer = setTimeout(() => this.#flush(), wait);
+    if (this.#closed || this.#flushTimer || this.#sending) return;
+    const due = this.#sentAt + this.#deps.windowMs * this.#windows;
+    const wait = Math.ceil(due - performance.now());
+    this.#windows = wait > 0 ? 1 : 2;
+    if (wait > 0) this.#flushTimer = setTimeout(() => this.#flush(), wait);
+    else this.#flush();
   }
 
   #flush(): void {
-    clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
     const [from, to] = [this.#sent, this.#newest];
     if (!from || !to || from.version === to.version || !this.#deps.broadcasts(this.#leaderboard)) return;
@@ -307,9 +313,9 @@ export class BoardFeed {
     });
     this.#changed.clear();
     this.#sent = to;
-    this.#sentAt = Date.now();
-    const start = performance.now();
-    this.#deps.emit({
+    this.#sentAt = performance.now();
+    this.#sending = true;
+    const frame: Frame = {
       type: 'LEADERBOARD_REFRESH',
       leaderboard: this.#leaderboard,
       period: this.#period,
@@ -318,12 +324,11 @@ export class BoardFeed {
       timestamp: iso(to.at),
       changes,
       entries: to.entries,
+    };
+    void this.#deps.emit(frame).then(() => {
+      this.#sending = false;
+      if (this.#newest?.version !== this.#sent?.version) this.#schedule();
     });
-    this.#deps.pace.measured(this.#id, performance.now() - start);
-  }
-
-  get #id(): string {
-    return `${this.#leaderboard}:${this.#period}`;
   }
 
   async #name(entries: readonly Entry[]): Promise<FeedEntry[]> {

@@ -19,7 +19,7 @@ const LOOK_AGAIN_MS = 2000;
 /** The feeds of the boards that somebody watches at this instance. */
 export class BoardFeeds {
   readonly #deps: Omit<FeedDeps, 'emit'>;
-  readonly #emit: (board: Watched, frame: Frame) => void;
+  readonly #emit: (board: Watched, frame: Frame) => Promise<void>;
   readonly #isWatched: (board: Watched) => boolean;
   readonly #feeds = new Map<string, BoardFeed>();
   readonly #look: NodeJS.Timeout;
@@ -27,7 +27,7 @@ export class BoardFeeds {
   /** @param isWatched whether somebody at this instance watches the board */
   constructor(
     deps: Omit<FeedDeps, 'emit'>,
-    emit: (board: Watched, frame: Frame) => void,
+    emit: (board: Watched, frame: Frame) => Promise<void>,
     isWatched: (board: Watched) => boolean,
   ) {
     this.#deps = deps;

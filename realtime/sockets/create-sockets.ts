@@ -9,21 +9,22 @@ import type { Metrics } from '../../common/metrics.ts';
 import { delay } from '../../common/patience.ts';
 import type { Redis } from '../../common/redis.ts';
 import type { Watched } from '../boards/board-feeds.ts';
+import type { Delivery } from '../boards/fan-out.ts';
 import { ConnectionBook } from '../connections/book.ts';
-import { at, type Doorman } from '../connections/doorman.ts';
+import type { Doorman } from '../connections/doorman.ts';
 import type { ConnectionLimits } from '../connections/limits.ts';
 import { Refusal } from '../connections/refusal.ts';
-import type { Answer, Requests } from './requests.ts';
-import { userRoom } from './rooms.ts';
+import { createRequests, type Answer, type RequestDeps } from './requests.ts';
+import { RoomFrames } from './room-frames.ts';
+import { boardRoom, userRoom } from './rooms.ts';
 import type { Events, LaurelServer, LaurelSocket, SocketData } from './types.ts';
 
-export interface SocketDeps {
+export interface SocketDeps extends Omit<RequestDeps, 'enter'> {
   readonly config: Config;
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly identify: Doorman;
   readonly limits: ConnectionLimits;
-  readonly requests: Requests;
   /** the last one left a board's room at this instance */
   readonly onBoardLeft: (board: Watched) => void;
   /** for the connection book */
@@ -71,7 +72,7 @@ export function originAllowed(
 
 /** The Socket.IO server: who may connect and for how long, and whom it hears. */
 export function createSockets(deps: SocketDeps) {
-  const { config, log, metrics, identify, limits, requests } = deps;
+  const { config, log, metrics, identify, limits } = deps;
   const refused = metrics.counter('laurel_socket_refused_total', 'Handshakes refused, by code.', [
     'code',
   ] as const);
@@ -100,6 +101,11 @@ export function createSockets(deps: SocketDeps) {
     cors: { origin: [...config.CORS_ORIGINS], credentials: false },
   });
   const main = io.of('/');
+  const frames = new RoomFrames(main);
+  const requests = createRequests({
+    ...deps,
+    enter: (socket, board) => frames.join(socket, boardRoom(board)),
+  });
   let open = 0;
   /** The connections of WebSockets, which the HTTP server forgets. */
   const upgraded = new Set<Duplex>();
@@ -150,21 +156,24 @@ export function createSockets(deps: SocketDeps) {
   function admit(socket: LaurelSocket, identity: Identity): void {
     void socket.join(userRoom(identity.userId));
     void book.enter(identity.userId, socket.id);
-    const cancel = [
-      at(identity.expiresAt - NOTICE_MS, () =>
-        socket.emit('session:expiring', { expiresAt: new Date(identity.expiresAt).toISOString() }),
-      ),
-      at(identity.expiresAt, () => closeLocal(socket.id, 'TOKEN_EXPIRED')),
-    ];
-    socket.on('disconnect', () => {
-      for (const off of cancel) off();
-      book.leave(socket.id);
-    });
+    socket.on('disconnect', () => book.leave(socket.id));
+    attend(socket, identity);
+  }
+
+  /** Warns a connection before its token ends, and ends it then. */
+  function attend(socket: LaurelSocket, { expiresAt }: Identity): void {
+    const left = expiresAt - Date.now();
+    if (left <= NOTICE_MS && !socket.data.warned) {
+      socket.data.warned = true;
+      socket.emit('session:expiring', { expiresAt: new Date(expiresAt).toISOString() });
+    }
+    if (left <= 0) closeLocal(socket.id, 'TOKEN_EXPIRED');
   }
 
   main.on('connection', (socket) => {
     const { identity } = socket.data;
     if (identity) admit(socket, identity);
+    forgetHandshake(socket);
     let allowance = REQUESTS_BURST;
     let refilledAt = Date.now();
     const take = (): boolean => {
@@ -195,11 +204,17 @@ export function createSockets(deps: SocketDeps) {
   });
 
   /** Whoever does not read would have this process keep what is sent: beyond a bound it is cut off, and starts anew. */
+  function checkBuffer(socket: LaurelSocket): void {
+    if (unsentBytes(socket) <= config.REALTIME_MAX_BUFFERED_BYTES) return;
+    closed.inc({ reason: 'too_slow' });
+    cutOff(socket);
+  }
+
+  // One timer for all: two for each would be a tenth of what a connection takes.
   const sweeper = setInterval(() => {
     for (const socket of main.sockets.values()) {
-      if (unsentBytes(socket) <= config.REALTIME_MAX_BUFFERED_BYTES) continue;
-      closed.inc({ reason: 'too_slow' });
-      cutOff(socket);
+      checkBuffer(socket);
+      if (socket.data.identity) attend(socket, socket.data.identity);
     }
   }, SWEEP_MS).unref();
 
@@ -209,12 +224,12 @@ export function createSockets(deps: SocketDeps) {
       io.attach(server);
       server.on('upgrade', (_, socket) => {
         upgraded.add(socket);
-        socket.once('close', () => upgraded.delete(socket));
+        socket.on('close', () => upgraded.delete(socket));
       });
       io.engine.on('connection', (connection: EngineConnection) => {
         const leave = limits.enter(limits.addressOf(connection.request));
         open += 1;
-        connection.once('close', () => {
+        connection.on('close', () => {
           open -= 1;
           leave();
         });
@@ -226,6 +241,9 @@ export function createSockets(deps: SocketDeps) {
     tell: (rooms: readonly string[], event: string, payload: unknown): void => {
       io.local.to([...rooms]).emit(event, payload);
     },
+    /** Sends to all who are in a room of this instance right now. */
+    deliver: (room: string, event: string, payload: unknown): Delivery =>
+      frames.deliver(room, event, payload),
     /** Ends the connections of a user at this instance. */
     closeUser: (userId: string, code: Closed): void => closeLocal(userRoom(userId), code),
     /** Has everybody leave a room of this instance. */
@@ -251,12 +269,20 @@ export function createSockets(deps: SocketDeps) {
 
 interface EngineConnection {
   readonly request: IncomingMessage;
-  once(event: 'close', run: () => void): void;
+  on(event: 'close', run: () => void): void;
 }
 interface Transport {
   readonly socket?: { readonly bufferedAmount: number; terminate(): void };
 }
 type Connection = { readonly writeBuffer?: readonly { readonly data?: { readonly length: number } }[] };
+
+/** Forgets what the handshake said: a browser's headers and a token would be a fifth of what is kept of a connection. */
+function forgetHandshake({ conn, handshake }: LaurelSocket): void {
+  Object.assign(conn.request, { headers: nothing, rawHeaders: none });
+  Object.assign(handshake, { headers: nothing, auth: nothing, time: '' });
+}
+const nothing = Object.freeze({});
+const none = Object.freeze([]);
 
 /** What has been sent to a client and has not left this process: in engine.io's queue, in ws, and in the socket. */
 function unsentBytes({ conn }: LaurelSocket): number {

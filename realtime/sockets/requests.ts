@@ -18,6 +18,8 @@ export interface RequestDeps {
   readonly directory: UserDirectory;
   readonly feeds: BoardFeeds;
   readonly findBoard: (board: Watched, identity: Identity | undefined) => Watched | undefined;
+  /** has a socket hear the board's frames that are made from here on */
+  readonly enter: (socket: LaurelSocket, board: Watched) => void;
 }
 
 const boardSchema = Joi.object<Watched>({
@@ -33,7 +35,7 @@ const userSchema = Joi.object<{ userId: string }>({
 const MOST_SPECTATED = 100;
 
 /** What clients can ask for, by event: how the payload must look, and what is done. */
-export function createRequests({ log, metrics, directory, feeds, findBoard }: RequestDeps) {
+export function createRequests({ log, metrics, directory, feeds, findBoard, enter }: RequestDeps) {
   const unknownEvents = metrics.counter(
     'laurel_socket_unknown_events_total',
     'Events of unknown names, refused.',
@@ -51,7 +53,7 @@ export function createRequests({ log, metrics, directory, feeds, findBoard }: Re
         try {
           return await feeds.of(board).snapshot((snapshot) => {
             // Whoever has gone meanwhile would stay in the room for ever.
-            if (socket.connected) void socket.join(boardRoom(board));
+            if (socket.connected) enter(socket, board);
             return { ok: true, snapshot };
           });
         } finally {
@@ -110,4 +112,3 @@ export function createRequests({ log, metrics, directory, feeds, findBoard }: Re
     },
   };
 }
-export type Requests = ReturnType<typeof createRequests>;

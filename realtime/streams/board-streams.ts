@@ -7,6 +7,7 @@ import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
 import { periods, type Period } from '../../common/periods.ts';
 import { watchedId, type BoardFeeds, type Watched } from '../boards/board-feeds.ts';
+import type { Delivery } from '../boards/fan-out.ts';
 import type { SentFrame } from '../boards/signer.ts';
 import { at, type Doorman } from '../connections/doorman.ts';
 import type { ConnectionLimits } from '../connections/limits.ts';
@@ -101,11 +102,10 @@ export class BoardStreams {
     return this.#rooms.has(watchedId(board));
   }
 
-  send(board: Watched, frame: SentFrame): void {
-    const streams = this.#rooms.get(watchedId(board));
-    if (!streams) return;
+  /** Sends to all who stream a board right now. */
+  deliver(board: Watched, frame: SentFrame): Delivery {
     const text = message('leaderboard:update', frame.version, frame);
-    for (const { response } of streams) response.write(text);
+    return writeEach([...(this.#rooms.get(watchedId(board)) ?? [])], text);
   }
 
   /** Ends a user's streams. */
@@ -203,7 +203,7 @@ export class BoardStreams {
   }
 
   #heartbeat(): void {
-    for (const { response } of this.#all()) response.write(':\n\n');
+    for (const { response } of this.#all()) write(response, ':\n\n');
   }
 
   #sweep(): void {
@@ -213,6 +213,18 @@ export class BoardStreams {
 
   *#all(): Generator<Stream> {
     for (const room of this.#rooms.values()) yield* room;
+  }
+}
+
+/** Writes, unless the stream was ended and is only sending what came before. */
+function write(response: ServerResponse, text: string | Buffer): void {
+  if (!response.writableEnded) response.write(text);
+}
+
+function* writeEach(streams: Iterable<Stream>, text: Buffer): Generator<void> {
+  for (const { response } of streams) {
+    write(response, text);
+    yield;
   }
 }
 

@@ -7,7 +7,7 @@ import { closeRedis, createRedis, untilReady, type Redis } from '../../common/re
 import { eventually } from '../support/eventually.ts';
 import { Player } from '../support/player.ts';
 import { useStores } from '../support/stores.ts';
-import { useSystem } from '../support/system.ts';
+import { startTier, useSystem } from '../support/system.ts';
 import { Listener, Stream } from './viewers.ts';
 
 describe('bursts', () => {
@@ -60,6 +60,25 @@ describe('bursts', () => {
     } finally {
       listener.socket.disconnect();
       await stream.close();
+    }
+  });
+
+  it('begin at once: a change after a quiet time does not wait for others', async () => {
+    const realtime = await startTier('realtime', stores, { BROADCAST_WINDOW_MS: '10000' });
+    const listener = new Listener(realtime.url);
+    try {
+      const player = await Player.join(system.api[0]!.url);
+      const { snapshot } = await listener.ask('join:leaderboard', { leaderboard: 'game2' });
+      await player.play(system.api[0]!.url, 'COMPLETE_TASK', 'game2');
+      // Long before the window would be over.
+      await eventually(() =>
+        expect(listener.of('leaderboard:update').map(({ previousVersion }) => previousVersion)).to.deep.equal(
+          [snapshot.version],
+        ),
+      );
+    } finally {
+      listener.socket.disconnect();
+      await realtime.stop();
     }
   });
 });
