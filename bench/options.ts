@@ -14,6 +14,10 @@ export interface Options {
   readonly workers: readonly number[];
   /** plays under way at a time */
   readonly inFlight: number;
+  /** how many clients fanout measures with, one size after the other; the first is that of its soak */
+  readonly clients: readonly number[];
+  /** whether fanout runs for long, with clients that come and go */
+  readonly soak: boolean;
   readonly save: boolean;
   /** whether submit tells where its last round spent its time; profiling slows it down */
   readonly profile: boolean;
@@ -21,13 +25,15 @@ export interface Options {
 
 export const usage = `npm run bench -- [${benchmarks.join('|')} ...] [options]
 
-  --seconds N       length of one measurement (30; smoke 1)
+  --seconds N       length of one measurement (30; soak 600; smoke 1)
   --repeat N        how often submit and read are measured (3; smoke 1)
   --size SIZE       smoke: does it run? normal; full: ranks up to 10,000,000
   --partitions N,…  QUEUE_PARTITIONS to measure submit with (8)
   --workers N,…     worker processes to measure submit with (1)
   --in-flight N     plays under way at a time (128; smoke 8)
-  --profile         submit, read: profile the tiers, and count what the stores do (slower)
+  --clients N,…     clients to measure fanout with (1000,5000,10000; soak 2000; smoke 50)
+  --soak            fanout: a tenth of the clients reconnect a minute; does memory grow?
+  --profile         submit, read, fanout: profile the tiers, and count what the stores do (slower)
   --save            write the tables into docs/benchmarks.md
 `;
 
@@ -43,6 +49,8 @@ export function readOptions(args: readonly string[]): Options {
       partitions: { type: 'string', default: '8' },
       workers: { type: 'string', default: '1' },
       'in-flight': { type: 'string' },
+      clients: { type: 'string' },
+      soak: { type: 'boolean', default: false },
       save: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -57,12 +65,16 @@ export function readOptions(args: readonly string[]): Options {
   const smoke = size === 'smoke';
   return {
     names: positionals.length > 0 ? (positionals as BenchmarkName[]) : benchmarks,
-    seconds: whole('seconds', values.seconds ?? (smoke ? '1' : '30')),
+    seconds: whole('seconds', values.seconds ?? (smoke ? '1' : values.soak ? '600' : '30')),
     repeat: whole('repeat', values.repeat ?? (smoke ? '1' : '3')),
     size,
     partitions: values.partitions.split(',').map((value) => whole('partitions', value)),
     workers: values.workers.split(',').map((value) => whole('workers', value)),
     inFlight: whole('in-flight', values['in-flight'] ?? (smoke ? '8' : '128')),
+    clients: (values.clients ?? (smoke ? '50' : values.soak ? '2000' : '1000,5000,10000'))
+      .split(',')
+      .map((value) => whole('clients', value)),
+    soak: values.soak,
     save: values.save,
     profile: values.profile,
   };

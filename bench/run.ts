@@ -10,6 +10,7 @@ import { ranks } from './ranks.ts';
 import { read } from './read.ts';
 import { rebuild } from './rebuild.ts';
 import { renderReport, type Report } from './report.ts';
+import { soak } from './soak.ts';
 import { startup } from './startup.ts';
 import { startStores } from './stores.ts';
 import { submit } from './submit.ts';
@@ -20,7 +21,7 @@ const run: Record<BenchmarkName, (options: Options) => Promise<Report>> = {
   read,
   ranks,
   rebuild,
-  fanout,
+  fanout: (options) => (options.soak ? soak(options) : fanout(options)),
   startup,
 };
 

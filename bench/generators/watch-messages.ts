@@ -15,6 +15,8 @@ export interface Joined {
 /** Measure from now on, for so long. */
 export interface MeasureOrder {
   readonly seconds: number;
+  /** how often one of the connections is closed and opened anew */
+  readonly reconnectsPerSecond: number;
 }
 
 export interface Received {
@@ -22,6 +24,11 @@ export interface Received {
   readonly frames: number;
   /** changes, over all connections, by milliseconds from the completion's transaction to the client's receipt */
   readonly lateness: readonly number[];
-  /** connections that were closed meanwhile */
+  /** connections that the server closed meanwhile */
   readonly lost: number;
+  readonly reconnected: number;
+  /** reconnections that did not get as far as watching the board */
+  readonly refused: number;
+  /** frames that do not follow on what their client had: one was lost, or came twice */
+  readonly gaps: number;
 }
