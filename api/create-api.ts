@@ -18,6 +18,7 @@ import { Shutdown } from '../common/shutdown.ts';
 import { UserDirectory } from '../common/users/user-directory.ts';
 import { actionRoutes } from './actions/routes.ts';
 import { Actions } from './actions/actions.ts';
+import { Backlog } from './actions/backlog.ts';
 import { Completions } from './actions/completions.ts';
 import { bullBoard } from './admin/bull-board.ts';
 import { catalogAdminRoutes } from './admin/catalog-routes.ts';
@@ -30,7 +31,9 @@ import { openApiDocument } from './docs/openapi.ts';
 import { docsPages } from './docs/pages.ts';
 import { createAuthenticator } from './http/authenticate.ts';
 import { createApp } from './http/create-app.ts';
+import { LoopDelay } from './http/loop-delay.ts';
 import { createSecurityLog } from './http/security-log.ts';
+import { LoadShedder } from './http/shedding.ts';
 import { identityRoutes } from './identity/routes.ts';
 import { Sessions } from './identity/sessions.ts';
 import { createSignIn } from './identity/sign-in.ts';
@@ -103,6 +106,21 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
   metrics.gauge('laurel_completions_waiting', 'Completions that wait for a worker’s reply.', [], (gauge) =>
     gauge.set(completions.waiting),
   );
+  const loopDelay = new LoopDelay();
+  shutdown.defer('loop delay', () => Promise.resolve(loopDelay.stop()));
+  const backlog = new Backlog(queues, log);
+  shutdown.defer('backlog', () => Promise.resolve(backlog.stop()));
+  const shedder = new LoadShedder({
+    config,
+    log,
+    metrics,
+    signals: {
+      loopDelayMs: () => loopDelay.ms,
+      waiting: () => completions.waiting,
+      backlogMs: () => backlog.ms,
+    },
+  });
+  shutdown.defer('shedding', () => Promise.resolve(shedder.close()));
 
   const accessTokens = new AccessTokens(config);
   const users = new Users(db, directory);
@@ -121,7 +139,9 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     directory.start(events),
     boards.start(events),
     completions.start(events),
+    ...(config.SHED_BACKLOG_MS > 0 ? [backlog.start()] : []),
   ]);
+  if (config.SHED_LOOP_DELAY_MS > 0) loopDelay.start();
 
   const routes = [
     ...identityRoutes({ users, sessions, signIn, admission }),
@@ -158,6 +178,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     metrics,
     admission,
     security,
+    shedder,
     routes,
     authenticate: createAuthenticator({
       accessTokens,

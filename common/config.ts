@@ -112,6 +112,24 @@ export const variables = {
     1_000_000,
   ),
   MAX_OPEN_ACTIONS: int('Actions a user may have started and not ended.', 20, 1, 10_000),
+  SHED_REQUESTS: int(
+    'Requests under way in an API process, those that wait for a worker not counted, from which on it sheds load (503): anonymous board reads from here, other reads and starts from 1.5 times, completions from 3 times as many. 0 = never.',
+    200,
+    0,
+    1_000_000,
+  ),
+  SHED_LOOP_DELAY_MS: int(
+    'Lasting delay of an API process’s event loop from which on it sheds load, in the same order, milliseconds; 0 = never.',
+    500,
+    0,
+    60_000,
+  ),
+  SHED_BACKLOG_MS: int(
+    'How long completions may wait in line for a worker before new starts are shed, milliseconds; at twice that all of them are, and client-signed completions begin to be. 0 = never.',
+    1000,
+    0,
+    3_600_000,
+  ),
   TRUSTED_PROXIES: int(
     'How many proxies stand in front; the client’s IP is taken that many hops from the right of `X-Forwarded-For`.',
     0,

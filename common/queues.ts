@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Queue, type JobsOptions } from 'bullmq';
 import Joi from 'joi';
-import type { Redis } from './redis.ts';
+import { unwrap, type Redis } from './redis.ts';
 import { userIdPattern } from './ids.ts';
 import { check } from './validate.ts';
 
@@ -134,6 +134,14 @@ export function partitionOf(user: string, partitions: number): number {
 const kept: JobsOptions = { removeOnComplete: { count: 200 }, removeOnFail: false };
 const keptLong: JobsOptions = { removeOnComplete: { count: 500 }, removeOnFail: { count: 500 } };
 
+/** What waits in a queue. */
+export interface QueueBacklog {
+  readonly queue: string;
+  readonly waiting: number;
+  /** how long the oldest has waited, milliseconds; 0 when none waits */
+  readonly oldestMs: number;
+}
+
 /** Producers of every queue. */
 export class Queues {
   readonly partitions: readonly Queue<PartitionJob>[];
@@ -201,6 +209,23 @@ export class Queues {
   /** Says of every partition that one of its jobs runs at a time, over all processes. */
   async serialize(): Promise<void> {
     await Promise.all(this.partitions.map((queue) => this.#serialize(queue)));
+  }
+
+  /** How much waits in these queues, and for how long. */
+  async backlog(queues: readonly Queue[] = this.all): Promise<QueueBacklog[]> {
+    const lines = this.#redis.pipeline();
+    // Jobs come in at the head of the list, and are taken from its tail.
+    for (const queue of queues) lines.llen(queue.toKey('wait')).lindex(queue.toKey('wait'), -1);
+    const replies = unwrap(await lines.exec());
+    const times = this.#redis.pipeline();
+    queues.forEach((queue, i) => times.hget(queue.toKey(String(replies[2 * i + 1])), 'timestamp'));
+    const since = unwrap(await times.exec());
+    const now = Date.now();
+    return queues.map(({ name }, i) => ({
+      queue: name,
+      waiting: Number(replies[2 * i]),
+      oldestMs: since[i] === null ? 0 : Math.max(0, now - Number(since[i])),
+    }));
   }
 
   async close(): Promise<void> {

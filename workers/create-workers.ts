@@ -96,6 +96,16 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
     },
   );
 
+  metrics.gauge(
+    'laurel_queue_oldest_seconds',
+    'How long the oldest job has waited, by queue.',
+    ['queue'] as const,
+    async (gauge) => {
+      for (const { queue, oldestMs } of await queues.backlog().catch(() => []))
+        gauge.set({ queue }, oldestMs / 1000);
+    },
+  );
+
   const workers: Worker[] = [];
   const run = (
     name: string,

@@ -53,6 +53,8 @@ export interface ProblemOptions {
   /** further members of the body */
   readonly members?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
+  /** one of very many, which are counted and not logged one by one */
+  readonly quiet?: boolean;
   /** for the security log alone, never for the client */
   readonly security?: {
     /** instead of the event that the code stands for */

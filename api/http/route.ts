@@ -6,6 +6,9 @@ import type { ProblemCode } from './problem.ts';
 /** Who may call a route: anybody; anybody, or readers only where boards are not public; a signed-in user; an administrator. */
 export type Access = 'anyone' | 'reader' | 'player' | 'admin';
 
+/** What a request is to the shedding of load, those that are given up first above. Reads without a token tell themselves. */
+export type Sacrifice = 'anonymous_read' | 'other' | 'start' | 'signed_completion' | 'completion';
+
 /** A verified caller. */
 export interface Caller {
   readonly identity: Identity;
@@ -53,6 +56,8 @@ export interface Route {
   readonly access: Access;
   /** counts as a read in the rate limits */
   readonly read?: boolean;
+  /** how dear it is under overload; `other` when not set */
+  readonly sacrifice?: Sacrifice;
   readonly params?: Joi.ObjectSchema;
   readonly query?: Joi.ObjectSchema;
   readonly body?: Joi.ObjectSchema;

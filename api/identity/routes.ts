@@ -86,6 +86,8 @@ export function identityRoutes({ users, sessions, signIn, admission }: IdentityD
       summary: 'Trade a refresh token for new tokens',
       description: 'Each refresh token works once. Using one a second time ends its login.',
       access: 'anyone',
+      // Whoever cannot renew a session in the middle of a game could not complete it either.
+      sacrifice: 'completion',
       body: Joi.object({ refreshToken }),
       responses: { 200: { description: 'New tokens', schema: grantSchema } },
       problems: [
