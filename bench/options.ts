@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const benchmarks = ['submit', 'read', 'ranks', 'rebuild', 'fanout', 'startup'] as const;
+export const benchmarks = ['submit', 'read', 'ranks', 'rebuild', 'fanout', 'converge', 'startup'] as const;
 export type BenchmarkName = (typeof benchmarks)[number];
 
 /** What a run of benchmarks is asked for. */

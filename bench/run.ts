@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildIfStale, root } from './build.ts';
+import { converge } from './converge.ts';
 import { saveMachine, saveReport } from './docs.ts';
 import { fanout } from './fanout.ts';
 import { describeMachine, describeStores, type Machine } from './measure/machine.ts';
@@ -22,6 +23,7 @@ const run: Record<BenchmarkName, (options: Options) => Promise<Report>> = {
   ranks,
   rebuild,
   fanout: (options) => (options.soak ? soak(options) : fanout(options)),
+  converge,
   startup,
 };
 
