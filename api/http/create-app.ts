@@ -6,6 +6,7 @@ import bodyParser from '@koa/bodyparser';
 import Router from '@koa/router';
 import helmet from 'helmet';
 import Koa from 'koa';
+import { LRUCache } from 'lru-cache';
 import type { Config } from '../../common/config.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
@@ -165,8 +166,33 @@ async function readBody(ctx: Koa.Context): Promise<unknown> {
   return body;
 }
 
+const ADDRESSES = 500;
+const LONGEST_ADDRESS = 200;
+
+type Addressed = Pick<Input, 'params' | 'query'>;
+
+/** What the address of a request says, by the route's schemas. The same address says the same: of reads it is kept. */
+function addressReader({ method, params, query }: Route): (ctx: Koa.Context) => Addressed {
+  const read = (ctx: Koa.Context): Addressed => ({
+    params: params ? validate('params', params, (ctx as { params?: unknown }).params) : {},
+    query: query ? validate('query', query, { ...ctx.query }) : {},
+  });
+  if (method !== 'get') return read;
+  const known = new LRUCache<string, Addressed>({ max: ADDRESSES });
+  return (ctx) => {
+    const before = known.get(ctx.url);
+    if (before) return before;
+    const addressed = read(ctx);
+    Object.freeze(addressed.params);
+    Object.freeze(addressed.query);
+    if (ctx.url.length <= LONGEST_ADDRESS) known.set(ctx.url, addressed);
+    return addressed;
+  };
+}
+
 /** What one route does with a request: who is it, may they, is it well-formed, is it within the limits, and then the work. */
 function serve(route: Route, { authenticate, admission, security }: AppDeps): Koa.Middleware {
+  const addressed = addressReader(route);
   return async (ctx) => {
     const caller = await authenticate(ctx, route.access);
     const ip = ctx.state['ip'] as string;
@@ -179,8 +205,7 @@ function serve(route: Route, { authenticate, admission, security }: AppDeps): Ko
       ctx.set(limits);
     }
     const input: Input = {
-      params: route.params ? validate('params', route.params, (ctx as { params?: unknown }).params) : {},
-      query: route.query ? validate('query', route.query, { ...ctx.query }) : {},
+      ...addressed(ctx),
       body: route.body ? validate('body', route.body, await readBody(ctx)) : {},
       caller,
       ip,
