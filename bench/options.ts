@@ -1,6 +1,16 @@
 import { parseArgs } from 'node:util';
 
-export const benchmarks = ['submit', 'read', 'ranks', 'rebuild', 'fanout', 'converge', 'startup'] as const;
+export const benchmarks = [
+  'submit',
+  'read',
+  'ranks',
+  'rebuild',
+  'fanout',
+  'converge',
+  'startup',
+  'overload',
+  'endurance',
+] as const;
 export type BenchmarkName = (typeof benchmarks)[number];
 
 /** What a run of benchmarks is asked for. */
@@ -8,6 +18,8 @@ export interface Options {
   readonly names: readonly BenchmarkName[];
   /** length of one measurement */
   readonly seconds: number;
+  /** how long endurance lasts, after the capacity has been measured */
+  readonly enduranceSeconds: number;
   readonly repeat: number;
   readonly size: 'smoke' | 'normal' | 'full';
   readonly partitions: readonly number[];
@@ -26,6 +38,7 @@ export interface Options {
 export const usage = `npm run bench -- [${benchmarks.join('|')} ...] [options]
 
   --seconds N       length of one measurement (30; soak 600; smoke 1)
+  --endurance-seconds N  how long endurance lasts (600; smoke 2)
   --repeat N        how often submit and read are measured (3; smoke 1)
   --size SIZE       smoke: does it run? normal; full: ranks up to 10,000,000
   --partitions N,…  QUEUE_PARTITIONS to measure submit with (8)
@@ -44,6 +57,7 @@ export function readOptions(args: readonly string[]): Options {
     allowPositionals: true,
     options: {
       seconds: { type: 'string' },
+      'endurance-seconds': { type: 'string' },
       repeat: { type: 'string' },
       size: { type: 'string', default: 'normal' },
       partitions: { type: 'string', default: '8' },
@@ -64,8 +78,12 @@ export function readOptions(args: readonly string[]): Options {
     throw new Error(`--size is smoke, normal or full.\n\n${usage}`);
   const smoke = size === 'smoke';
   return {
-    names: positionals.length > 0 ? (positionals as BenchmarkName[]) : benchmarks,
+    names:
+      positionals.length > 0
+        ? (positionals as BenchmarkName[])
+        : benchmarks.filter((name) => name !== 'endurance'),
     seconds: whole('seconds', values.seconds ?? (smoke ? '1' : values.soak ? '600' : '30')),
+    enduranceSeconds: whole('endurance-seconds', values['endurance-seconds'] ?? (smoke ? '2' : '600')),
     repeat: whole('repeat', values.repeat ?? (smoke ? '1' : '3')),
     size,
     partitions: values.partitions.split(',').map((value) => whole('partitions', value)),

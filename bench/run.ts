@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { buildIfStale, root } from './build.ts';
 import { converge } from './converge.ts';
 import { saveMachine, saveReport } from './docs.ts';
+import { endurance } from './endurance.ts';
 import { fanout } from './fanout.ts';
 import { describeMachine, describeStores, type Machine } from './measure/machine.ts';
 import { readOptions, type BenchmarkName, type Options } from './options.ts';
+import { overload } from './overload.ts';
 import { ranks } from './ranks.ts';
 import { read } from './read.ts';
 import { rebuild } from './rebuild.ts';
@@ -25,6 +27,8 @@ const run: Record<BenchmarkName, (options: Options) => Promise<Report>> = {
   fanout: (options) => (options.soak ? soak(options) : fanout(options)),
   converge,
   startup,
+  overload: (options) => overload(options),
+  endurance: (options) => endurance(options),
 };
 
 function keep(machine: Machine, settings: Record<string, string>, report: Report): void {

@@ -22,6 +22,8 @@ export interface Measured {
   readonly complete: Latency;
   readonly acknowledged: number;
   readonly queued: number;
+  /** answered 503 under overload */
+  readonly shed: { readonly start: number; readonly complete: number };
   readonly errors: Readonly<Record<string, number>>;
   /** CPU milliseconds a completion, by process */
   readonly cpuMs: Readonly<Record<string, number>>;
@@ -55,8 +57,8 @@ export interface SubmitPlan {
 }
 
 /** Enough for 5,000 completions a second with each player within 10 a minute. */
-const PLAYERS = 30_000;
-const SMOKE_PLAYERS = 500;
+export const PLAYERS = 30_000;
+export const SMOKE_PLAYERS = 500;
 const WARM_UP_SECONDS = 5;
 
 /** Start and complete over HTTP, in closed loop, against Laurel and against the baseline. */
@@ -155,10 +157,10 @@ async function measureBaseline(
   }
 }
 
-const warmUp = (options: Options): number => (options.size === 'smoke' ? 0.3 : WARM_UP_SECONDS);
+export const warmUp = (options: Options): number => (options.size === 'smoke' ? 0.3 : WARM_UP_SECONDS);
 
 /** The processes that serve plays, and where to ask them for their metrics. */
-interface Subject {
+export interface Subject {
   readonly url: string;
   usage(): Record<string, Usage>;
   readonly scraped: Readonly<Record<string, readonly ServerProcess[]>>;
@@ -174,7 +176,7 @@ const storesUsage = ({ pids }: BenchStores): Record<string, Usage> => ({
   Redis: usageOf(pids.redis),
 });
 
-const laurelProcesses = ({ api, workers, realtime }: System, stores: BenchStores): Subject => ({
+export const laurelProcesses = ({ api, workers, realtime }: System, stores: BenchStores): Subject => ({
   url: api[0]?.url ?? '',
   usage: () => ({
     API: sum(api.map(({ pid }) => usageOf(pid))),
@@ -192,7 +194,12 @@ const baselineProcesses = (server: ServerProcess, stores: BenchStores): Subject 
 });
 
 /** Plays against one subject from a generator of its own. */
-function startSession(subject: Subject, players: readonly BenchPlayer[], options: Options, first: number) {
+export function startSession(
+  subject: Subject,
+  players: readonly BenchPlayer[],
+  options: Options,
+  first: number,
+) {
   const generator: Generator = forkGenerator('./play.ts');
   generator.send({ url: subject.url, players });
   const acknowledged: string[] = [];
@@ -203,15 +210,10 @@ function startSession(subject: Subject, players: readonly BenchPlayer[], options
     get next() {
       return next;
     },
-    async play({ seconds, rate }: { seconds: number; rate?: number }): Promise<Measured> {
+    async play(plan: Omit<PlayOrder, 'first' | 'inFlight'> & { inFlight?: number }): Promise<Measured> {
       const scrapesBefore = await scrape(subject);
       const before = usage();
-      const order: PlayOrder = {
-        first: next,
-        seconds,
-        inFlight: options.inFlight,
-        ...(rate !== undefined && { rate }),
-      };
+      const order: PlayOrder = { inFlight: options.inFlight, ...plan, first: next };
       generator.send(order);
       while ((await generator.receive<unknown>()) !== DONE);
       const after = usage();
@@ -227,6 +229,7 @@ function startSession(subject: Subject, players: readonly BenchPlayer[], options
         complete: summarize(outcome.completeMs),
         acknowledged: count,
         queued: outcome.queued,
+        shed: outcome.shed,
         errors: outcome.errors,
         cpuMs: Object.fromEntries(
           names.map((name) => [name, ((after[name]?.cpuMs ?? 0) - (before[name]?.cpuMs ?? 0)) / count]),
@@ -264,7 +267,7 @@ function meanBatch(before: readonly Scrape[], after: readonly Scrape[]): number 
   return busy.length === 0 ? 0 : busy.reduce((total, mean) => total + mean, 0) / busy.length;
 }
 
-const errorsOf = (who: string, { errors }: Measured): string[] =>
+export const errorsOf = (who: string, { errors }: Measured): string[] =>
   Object.entries(errors).map(([error, times]) => `${who}: ${times} x ${error}`);
 
 function report(options: Options, combinations: readonly Combination[]): Report {

@@ -13,6 +13,8 @@ export interface PlayOrder {
   readonly inFlight: number;
   /** plays a second; without it, as many as there is room for */
   readonly rate?: number;
+  /** more is sent than can be done: a 503 is what is wanted then, and no error */
+  readonly overload?: boolean;
 }
 
 export interface PlayOutcome {
@@ -27,6 +29,8 @@ export interface PlayOutcome {
   readonly points: number;
   /** answered 202: they count later */
   readonly queued: number;
+  /** answered 503 under overload, and not tried again */
+  readonly shed: { readonly start: number; readonly complete: number };
   /** what else was answered, by status or error */
   readonly errors: Readonly<Record<string, number>>;
   /** where in the round of players this ended */

@@ -3,7 +3,7 @@
  * begin at a set rate, however long the earlier ones take.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { HttpLine } from './http-line.ts';
+import { HttpLine, type LineAnswer } from './http-line.ts';
 import { DONE, type PlayGround, type PlayOrder, type PlayOutcome } from './play-messages.ts';
 
 const boards = ['game1', 'game2'];
@@ -16,12 +16,19 @@ async function play(ground: PlayGround, order: PlayOrder): Promise<PlayOutcome> 
   const completeMs: number[] = [];
   const acknowledged: string[] = [];
   const errors: Record<string, number> = {};
+  const shed = { start: 0, complete: 0 };
   let points = 0;
   let queued = 0;
   let next = order.first;
   const count = (error: string): void => {
     errors[error] = (errors[error] ?? 0) + 1;
   };
+
+  /** Counts an answer that is not the one that was hoped for. */
+  function refused(step: 'start' | 'complete', { status, body }: LineAnswer): void {
+    if (order.overload && status === 503) shed[step] += 1;
+    else count(`${step} ${status} ${codeIn(body)}`);
+  }
 
   async function playOne(line: HttpLine): Promise<void> {
     const player = ground.players[next % ground.players.length];
@@ -37,7 +44,7 @@ async function play(ground: PlayGround, order: PlayOrder): Promise<PlayOutcome> 
         JSON.stringify({ type, leaderboard }),
       );
       const between = performance.now();
-      if (started.status !== 201) return count(`start ${started.status} ${codeIn(started.body)}`);
+      if (started.status !== 201) return refused('start', started);
       startMs.push(between - before);
       const { actionId, actionToken } = JSON.parse(started.body) as { actionId: string; actionToken: string };
       const sent = performance.now();
@@ -51,7 +58,7 @@ async function play(ground: PlayGround, order: PlayOrder): Promise<PlayOutcome> 
       if (completed.status === 200) {
         points += (JSON.parse(completed.body) as { score: { delta: number } }).score.delta;
       } else if (completed.status === 202) queued += 1;
-      else return count(`complete ${completed.status} ${codeIn(completed.body)}`);
+      else return refused('complete', completed);
       completeMs.push(took);
       acknowledged.push(actionId);
     } catch (error) {
@@ -90,7 +97,7 @@ async function play(ground: PlayGround, order: PlayOrder): Promise<PlayOutcome> 
   }
   const tookMs = performance.now() - begun;
   await Promise.all(lines.map((line) => line.close()));
-  return { tookMs, startMs, completeMs, acknowledged, points, queued, errors, next };
+  return { tookMs, startMs, completeMs, acknowledged, points, queued, shed, errors, next };
 }
 
 function codeIn(body: string): string {

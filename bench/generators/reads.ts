@@ -10,6 +10,8 @@ export interface Reads {
   readonly p99: number;
   readonly p999: number;
   readonly errors: number;
+  /** answered 503 */
+  readonly shed: number;
   /** CPU of the generator, milliseconds a request */
   readonly generatorCpuMs: number;
 }
@@ -21,16 +23,31 @@ interface AutocannonResult {
   readonly errors: number;
   readonly timeouts: number;
   readonly non2xx: number;
+  readonly statusCodeStats: Readonly<Record<string, { readonly count: number }>>;
 }
 
 const WATCH_MS = 100;
 
-/** Reads a URL over kept-alive connections with autocannon, in a process of its own. */
-export async function readRepeatedly(url: string, connections: number, seconds: number): Promise<Reads> {
+/**
+ * Reads a URL over kept-alive connections with autocannon, in a process of its own.
+ *
+ * @param rate reads a second; without it, as many as the connections carry
+ */
+export async function readRepeatedly(
+  url: string,
+  connections: number,
+  seconds: number,
+  rate?: number,
+): Promise<Reads> {
   const autocannon = createRequire(import.meta.url).resolve('autocannon');
   const child = spawn(
     process.execPath,
-    [autocannon, '--json', '--no-progress', '-c', String(connections), '-d', String(seconds), url],
+    [
+      autocannon,
+      ...['--json', '--no-progress', '-c', String(connections), '-d', String(seconds)],
+      ...(rate === undefined ? [] : ['-R', String(rate)]),
+      url,
+    ],
     { stdio: ['ignore', 'pipe', 'ignore'] },
   );
   let cpuMs = 0;
@@ -45,6 +62,7 @@ export async function readRepeatedly(url: string, connections: number, seconds: 
     p99: result.latency.p99,
     p999: result.latency.p99_9,
     errors: result.errors + result.timeouts + result.non2xx,
+    shed: result.statusCodeStats['503']?.count ?? 0,
     generatorCpuMs: cpuMs / result.requests.total,
   };
 }

@@ -3,9 +3,11 @@ import { round } from './latencies.ts';
 /** The figures of a tier's /metrics that benchmarks report. */
 export class Scrape {
   readonly #samples = new Map<string, number>();
+  readonly #lines: readonly string[];
 
   private constructor(text: string) {
-    for (const line of text.split('\n')) {
+    this.#lines = text.split('\n');
+    for (const line of this.#lines) {
       const sample = /^(\w+)(?:\{[^}]*\})? (\S+)$/.exec(line);
       if (!sample) continue;
       const name = sample[1] ?? '';
@@ -20,6 +22,17 @@ export class Scrape {
   /** A metric, summed over its labels; 0 when the tier has none of the name. */
   value(name: string): number {
     return this.#samples.get(name) ?? 0;
+  }
+
+  /** A metric by one of its labels. */
+  by(name: string, label: string): Record<string, number> {
+    const values: Record<string, number> = {};
+    for (const line of this.#lines) {
+      if (!line.startsWith(`${name}{`)) continue;
+      const of = new RegExp(`[{,]${label}="([^"]*)"`).exec(line)?.[1] ?? '';
+      values[of] = (values[of] ?? 0) + Number(line.split(' ').at(-1));
+    }
+    return values;
   }
 
   /** The mean of what a histogram observed since an earlier scrape. */

@@ -1,5 +1,7 @@
 import { expect } from 'chai';
+import { endurance } from '../../bench/endurance.ts';
 import { readOptions } from '../../bench/options.ts';
+import { overload } from '../../bench/overload.ts';
 import { renderReport } from '../../bench/report.ts';
 import { soak } from '../../bench/soak.ts';
 import { submit } from '../../bench/submit.ts';
@@ -44,5 +46,46 @@ describe('npm run bench -- fanout --soak --size smoke', () => {
     expect(Number(figures['RSS at the end, MB'])).to.be.above(0);
     expect(figures['growth, least squares, MB a minute']).to.match(/^-?[\d,.]+$/);
     expect(figures['errors']).to.equal('0');
+  });
+});
+
+describe('npm run bench -- overload --size smoke', () => {
+  const stores = useStores();
+
+  it('asks for twice of what was done, and proves what was acknowledged', async function () {
+    this.timeout(60_000);
+    const report = await overload(readOptions(['overload', '--size', 'smoke']), {
+      fromSources: true,
+      urls: { databaseUrl: stores.databaseUrl, redisUrl: stores.redis.url },
+    });
+    expect(report.faults).to.deep.equal([]);
+    const [plays, refused] = report.tables;
+    const [begun, acknowledged] = plays!.rows as [string, number, number][];
+    expect(begun![2]).to.equal(2 * begun![1]);
+    expect(acknowledged![2]).to.be.above(0);
+    expect(refused?.rows.map(([name]) => name)).to.deep.equal([
+      'anonymous_read',
+      'other',
+      'start',
+      'signed_completion',
+      'completion',
+    ]);
+  });
+});
+
+describe('npm run bench -- endurance --size smoke', () => {
+  const stores = useStores();
+
+  it('plays on below the capacity, and says what grew', async function () {
+    this.timeout(60_000);
+    const report = await endurance(readOptions(['endurance', '--size', 'smoke']), {
+      fromSources: true,
+      urls: { databaseUrl: stores.databaseUrl, redisUrl: stores.redis.url },
+    });
+    expect(report.faults).to.deep.equal([]);
+    const [, memory] = report.tables;
+    expect(memory?.rows.map(([name]) => name)).to.include.members(['API', 'workers', 'Postgres', 'Redis']);
+    for (const row of memory!.rows)
+      for (const value of row.slice(1)) expect(value, String(row[0])).to.satisfy(Number.isFinite);
   });
 });

@@ -1,0 +1,123 @@
+import { MemoryWatch } from './measure/memory.ts';
+import type { Options } from './options.ts';
+import { createPlayers } from './players.ts';
+import { findDisagreements } from './proof.ts';
+import type { Report } from './report.ts';
+import { prepare, settleStores, startStores, storesAt } from './stores.ts';
+import {
+  errorsOf,
+  laurelProcesses,
+  PLAYERS,
+  SMOKE_PLAYERS,
+  startSession,
+  warmUp,
+  type SubmitPlan,
+} from './submit.ts';
+import { startSystem } from './system.ts';
+
+/** How much of the capacity is asked for. */
+const SHARE = 0.8;
+/** Enough for every request to find one; they are opened when needed. */
+const CONNECTIONS = 2000;
+const WATCH_MS = 5000;
+const SMOKE_WATCH_MS = 200;
+
+/** Most of the capacity, for long: nothing may fail, and nothing may grow that is not meant to. */
+export async function endurance(options: Options, plan: SubmitPlan = {}): Promise<Report> {
+  const smoke = options.size === 'smoke';
+  const stores = plan.urls ? await storesAt(plan.urls.databaseUrl, plan.urls.redisUrl) : await startStores();
+  try {
+    if (plan.urls) await prepare(stores.databaseUrl);
+    const players = await createPlayers(stores.databaseUrl, smoke ? SMOKE_PLAYERS : PLAYERS);
+    const system = await startSystem(stores, {
+      api: 1,
+      workers: 1,
+      realtime: 1,
+      fromSources: plan.fromSources === true,
+    });
+    const subject = laurelProcesses(system, stores);
+    const session = startSession(subject, players, options, 0);
+    try {
+      await settleStores(stores);
+      await session.play({ seconds: warmUp(options) });
+      const capacity = await session.play({ seconds: options.seconds });
+      const memory = new MemoryWatch(() => subject.usage(), smoke ? SMOKE_WATCH_MS : WATCH_MS);
+      const measured = await session.play({
+        seconds: options.enduranceSeconds,
+        rate: SHARE * capacity.perSecond,
+        inFlight: CONNECTIONS,
+      });
+      memory.stop();
+      const faults = [
+        ...errorsOf('at capacity', capacity),
+        ...errorsOf('for long', measured),
+        ...(await findDisagreements(stores, session.acknowledged, ['global', 'game1', 'game2'])),
+      ];
+      const errors = Object.values(measured.errors).reduce((total, times) => total + times, 0);
+      return {
+        name: 'endurance',
+        command: `npm run bench -- endurance --seconds ${options.seconds} --endurance-seconds ${options.enduranceSeconds} --in-flight ${options.inFlight}`,
+        tables: [
+          {
+            title: `${100 * SHARE} % of the capacity for ${options.enduranceSeconds} s, one API and one worker process`,
+            columns: [
+              '',
+              'completions/s',
+              'start p99 ms',
+              'complete p50 ms',
+              'p99 ms',
+              'p99.9 ms',
+              '202',
+              'errors',
+            ],
+            rows: [
+              [
+                `capacity, ${options.inFlight} in flight for ${options.seconds} s`,
+                capacity.perSecond,
+                capacity.start.p99,
+                capacity.complete.p50,
+                capacity.complete.p99,
+                capacity.complete.p999,
+                capacity.queued,
+                Object.values(capacity.errors).reduce((total, times) => total + times, 0),
+              ],
+              [
+                `${100 * SHARE} % of it`,
+                measured.perSecond,
+                measured.start.p99,
+                measured.complete.p50,
+                measured.complete.p99,
+                measured.complete.p999,
+                measured.queued,
+                errors,
+              ],
+            ],
+          },
+          {
+            title: 'Memory meanwhile, MB; growth by least squares',
+            columns: ['', 'at the start', 'at the end', 'most', 'MB a minute', 'in the second half'],
+            rows: memory.names.map((name) => [
+              name,
+              memory.first(name),
+              memory.last(name),
+              memory.most(name),
+              memory.growth(name),
+              memory.growth(name, 0.5),
+            ]),
+          },
+        ],
+        notes: [
+          'Redis keeps what each completion was answered with for 15 minutes, for replays, and Postgres fills its buffers: both grow with what was played, up to that.',
+          'Afterwards: acknowledged = ledger = scores = Redis.',
+        ],
+        data: { capacity, measured, memory },
+        faults,
+      };
+    } finally {
+      await session.stop();
+      await system.stop();
+    }
+  } finally {
+    await stores.stop();
+  }
+}

@@ -1,0 +1,173 @@
+import { readRepeatedly } from './generators/reads.ts';
+import { Scrape } from './measure/scrape.ts';
+import { MemoryWatch } from './measure/memory.ts';
+import type { Options } from './options.ts';
+import { createPlayers } from './players.ts';
+import { findDisagreements } from './proof.ts';
+import { figure, type Report } from './report.ts';
+import { prepare, settleStores, startStores, storesAt } from './stores.ts';
+import {
+  errorsOf,
+  laurelProcesses,
+  PLAYERS,
+  SMOKE_PLAYERS,
+  startSession,
+  warmUp,
+  type Measured,
+  type SubmitPlan,
+} from './submit.ts';
+import { startSystem, type System } from './system.ts';
+
+/** How much more is asked than can be done. */
+const TIMES = 2;
+/** Enough for every request to find one, however long the earlier ones take; they are opened when needed. */
+const CONNECTIONS = 4000;
+const READERS = { connections: 16, perSecond: 200, path: '/api/v1/leaderboards/global?limit=10' };
+const WATCH_MS = 1000;
+
+/** What waits for the workers, watched for as long as a measurement takes. */
+interface Line {
+  readonly jobs: number;
+  readonly oldestSeconds: number;
+}
+
+/** What Laurel does when it is asked for twice of what it can do. */
+export async function overload(options: Options, plan: SubmitPlan = {}): Promise<Report> {
+  const smoke = options.size === 'smoke';
+  const stores = plan.urls ? await storesAt(plan.urls.databaseUrl, plan.urls.redisUrl) : await startStores();
+  try {
+    if (plan.urls) await prepare(stores.databaseUrl);
+    const players = await createPlayers(stores.databaseUrl, smoke ? SMOKE_PLAYERS : PLAYERS);
+    const system = await startSystem(stores, {
+      api: 1,
+      workers: 1,
+      realtime: 1,
+      fromSources: plan.fromSources === true,
+    });
+    const subject = laurelProcesses(system, stores);
+    const session = startSession(subject, players, options, 0);
+    try {
+      await settleStores(stores);
+      await session.play({ seconds: warmUp(options) });
+      const capacity = await session.play({ seconds: options.seconds });
+
+      const before = await Scrape.of(subject.url);
+      const memory = new MemoryWatch(() => subject.usage(), WATCH_MS);
+      const line = watchLine(system);
+      const rate = TIMES * capacity.perSecond;
+      const [measured, reads] = await Promise.all([
+        session.play({ seconds: options.seconds, rate, inFlight: CONNECTIONS, overload: true }),
+        readRepeatedly(subject.url + READERS.path, READERS.connections, options.seconds, READERS.perSecond),
+      ]);
+      memory.stop();
+      const most = await line.stop();
+      const after = await Scrape.of(subject.url);
+      const [shedBefore, shedAfter] = [before, after].map((scrape) =>
+        scrape.by('laurel_shed_requests_total', 'class'),
+      );
+      const shed = Object.entries(shedAfter ?? {}).map(
+        ([name, count]) => [name, count - (shedBefore?.[name] ?? 0)] as const,
+      );
+      const faults = [
+        ...errorsOf('at capacity', capacity),
+        ...errorsOf('under overload', measured),
+        ...(reads.errors > reads.shed ? [`${reads.errors - reads.shed} board reads failed`] : []),
+        ...(await findDisagreements(stores, session.acknowledged, ['global', 'game1', 'game2'])),
+      ];
+      return report({ options, capacity, measured, rate, reads, shed, memory, most, faults });
+    } finally {
+      await session.stop();
+      await system.stop();
+    }
+  } finally {
+    await stores.stop();
+  }
+}
+
+/** Looks once a second at what waits. @returns the most that was seen */
+function watchLine({ workers }: System) {
+  let most: Line = { jobs: 0, oldestSeconds: 0 };
+  let last: Line = most;
+  const look = async (): Promise<void> => {
+    const scrapes = await Promise.all(workers.map(({ url }) => Scrape.of(url)));
+    const jobs = scrapes.map((scrape) => scrape.by('laurel_queue_jobs', 'state')['waiting'] ?? 0);
+    const ages = scrapes.flatMap((scrape) =>
+      Object.values(scrape.by('laurel_queue_oldest_seconds', 'queue')),
+    );
+    last = { jobs: Math.max(0, ...jobs), oldestSeconds: Math.max(0, ...ages) };
+    most = {
+      jobs: Math.max(most.jobs, last.jobs),
+      oldestSeconds: Math.max(most.oldestSeconds, last.oldestSeconds),
+    };
+  };
+  let looking = Promise.resolve();
+  const timer = setInterval(() => (looking = looking.then(look)), WATCH_MS);
+  return {
+    async stop(): Promise<{ most: Line; last: Line }> {
+      clearInterval(timer);
+      await looking;
+      await look();
+      return { most, last };
+    },
+  };
+}
+
+function report(found: {
+  options: Options;
+  capacity: Measured;
+  measured: Measured;
+  rate: number;
+  reads: Awaited<ReturnType<typeof readRepeatedly>>;
+  shed: readonly (readonly [string, number])[];
+  memory: MemoryWatch;
+  most: { most: Line; last: Line };
+  faults: readonly string[];
+}): Report {
+  const { options, capacity, measured, rate, reads, shed, memory, most, faults } = found;
+  const share = measured.perSecond / capacity.perSecond;
+  const both = (title: string, of: (one: Measured) => number): (string | number)[] => [
+    title,
+    of(capacity),
+    of(measured),
+  ];
+  return {
+    name: 'overload',
+    command: `npm run bench -- overload --seconds ${options.seconds} --in-flight ${options.inFlight}`,
+    tables: [
+      {
+        title: `Plays (start + complete): ${options.inFlight} in flight, then ${TIMES} x that rate whatever becomes of them, ${options.seconds} s each, one API and one worker process`,
+        columns: ['', 'capacity', `${TIMES} x capacity`],
+        rows: [
+          ['plays begun a second', capacity.perSecond, rate],
+          ['completions acknowledged a second', capacity.perSecond, measured.perSecond],
+          ['share of capacity', 1, share],
+          both('start, admitted: p50 ms', ({ start }) => start.p50),
+          both('p99 ms', ({ start }) => start.p99),
+          both('complete, acknowledged: p50 ms', ({ complete }) => complete.p50),
+          both('p99 ms', ({ complete }) => complete.p99),
+          both('answered 202', ({ queued }) => queued),
+          both('errors', ({ errors }) => Object.values(errors).reduce((total, times) => total + times, 0)),
+          both('event loop of the API: p99 ms', ({ loopMs }) => loopMs['API'] ?? NaN),
+        ],
+      },
+      {
+        title: 'Refused with 503 and Retry-After, in the order in which they are given up',
+        columns: ['', 'refused', 'a second'],
+        rows: shed.map(([name, count]) => [name, count, count / options.seconds]),
+      },
+      {
+        title: 'Memory, MB',
+        columns: ['', 'before', 'most', 'after'],
+        rows: memory.names.map((name) => [name, memory.first(name), memory.most(name), memory.last(name)]),
+      },
+    ],
+    notes: [
+      `Beside the plays ${READERS.perSecond} board reads a second without a token, for which ${figure(reads.perSecond - reads.shed / options.seconds)} were answered a second (p99 of all answers: ${figure(reads.p99)} ms).`,
+      `Waiting for a worker, at most: ${figure(most.most.jobs)} completions, the oldest for ${figure(most.most.oldestSeconds)} s; at the end ${figure(most.last.jobs)}.`,
+      'The generator begins plays at the set rate, and tries nothing again. It shares the cores with the servers, so that twice the load also takes from what they can do.',
+      'Afterwards: acknowledged = ledger = scores = Redis.',
+    ],
+    data: { capacity, measured, rate, reads, shed, memory, most },
+    faults,
+  };
+}
