@@ -157,6 +157,27 @@ describe('apply_completions', function () {
     );
   });
 
+  it('applies what was accepted first first, although it comes back behind', async () => {
+    const run = `run${(runs += 1)}`;
+    await db('users').insert({ id: run, username: run, username_key: run });
+    const jobs = ['earlier', 'later'].map((name, n): CompletionJob => ({
+      kind: 'completion',
+      actionId: `${run}-${name}`,
+      userId: run,
+      acceptedAt: BEGIN + n,
+      tokenHash: null,
+      ip: null,
+      userAgent: null,
+      replyTo: 'nobody',
+      client: { type: 'COMPLETE_TASK', leaderboard: 'game2', points: 10 },
+    }));
+    const { items } = await ledger.apply(jobs.toReversed());
+    expect(items.map((item) => [item.actionId, 'current' in item && item.current])).to.deep.equal([
+      [`${run}-earlier`, 10],
+      [`${run}-later`, 20],
+    ]);
+  });
+
   it('lets a batch and its repetition race, as a stalled worker and its successor do', async () => {
     const userId = 'racer';
     await db('users').insert({ id: userId, username: userId, username_key: userId });
