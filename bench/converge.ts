@@ -115,7 +115,7 @@ export async function converge(options: Options): Promise<Report> {
     notes: [
       `${PLAYERS} players play all the time, through the fault. ${PROBES} others play once each when it is over: shown means that a viewer has all of these.`,
       'Recovery: Redis answers again, goes on, or is empty; the process is dead.',
-      'socket: the SDK as it comes; sse, polling: the SDK held to that (and, for sse, what is below it), asking every 2 s.',
+      'socket: the SDK as it comes; sse, polling: the SDK held to that (and, for sse, what is below it), asking every 1.5 s.',
       'At the end of each, every viewer’s board was that of Postgres.',
     ],
     data: Object.fromEntries(seconds),

@@ -78,7 +78,7 @@ export class LaurelClient {
   constructor(options: LaurelClientOptions) {
     this.#http = new Http(options);
     this.#realtimeUrl = (options.realtimeUrl ?? options.baseUrl).replace(/\/+$/, '');
-    this.#tuning = { attempts: 5, upgradeMs: 30_000, pollMs: 2_000, ...options.watch };
+    this.#tuning = { attempts: 5, upgradeMs: 30_000, pollMs: 1_500, ...options.watch };
     this.#transports = ALL_TRANSPORTS.filter((name) => (options.transports ?? ALL_TRANSPORTS).includes(name));
     this.#session = new Session({ http: this.#http, storage: options.storage, getToken: options.getToken });
     this.#actions = new Actions(this.#session);

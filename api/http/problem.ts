@@ -106,6 +106,6 @@ export class Problem extends Error {
 /** A store is away; nothing is lost, and the same request may be sent again. */
 export const unavailable = (what: string, cause?: unknown): Problem =>
   new Problem('UNAVAILABLE', `${what} Nothing is lost: send the same request again in a moment.`, {
-    retryAfter: 2,
+    retryAfter: 1,
     cause,
   });
