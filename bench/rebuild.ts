@@ -10,7 +10,7 @@ import { summarize, type Latency } from './measure/latencies.ts';
 import { usageOf } from './measure/processes.ts';
 import type { Options } from './options.ts';
 import { createPlayers } from './players.ts';
-import { countReconciliations, reconciliationsToEnd } from './reconciliations.ts';
+import { reconciliationsToEnd } from './reconciliations.ts';
 import { figure, type Report } from './report.ts';
 import { seedScores, seedUsers } from './seed.ts';
 import { settleStores, startStores, withDatabase, withRedis, type BenchStores } from './stores.ts';
@@ -50,36 +50,64 @@ export async function rebuild(options: Options): Promise<Report> {
     ];
     await settleStores(stores);
     return await withDatabase(stores.databaseUrl, async (db) => {
-      const system = await startSystem(stores, {
-        api: 1,
-        workers: 1,
-        env: { RATE_LIMIT_READ_PER_MINUTE: '0', RECONCILE_EVERY_SECONDS: '86400' },
-      });
-      try {
+      const rebuilt = await withSystem(stores, 1, async (system, queues) => {
         await reconciliationsToEnd(db, 1);
-        const rebuilt = await measureRebuild(stores, system, db, boards);
-        const reconciled = await measureReconcile(stores, system, db);
-        return report(options, users, rebuilt, reconciled);
-      } finally {
-        await system.stop();
-      }
+        await untilNoneReconciles(queues);
+        return measureRebuild(stores, system, queues, boards);
+      });
+      // In a process of its own: one that has made a million rows again keeps memory of that.
+      const reconciled = await withSystem(stores, 0, async (system, queues) => {
+        await untilNoneReconciles(queues);
+        return measureReconcile(system, queues, db);
+      });
+      return report(options, users, rebuilt, reconciled);
     });
   } finally {
     await stores.stop();
   }
 }
 
+async function withSystem<T>(
+  stores: BenchStores,
+  api: number,
+  measure: (system: System, queues: Queues) => Promise<T>,
+): Promise<T> {
+  const system = await startSystem(stores, {
+    api,
+    workers: 1,
+    env: { RATE_LIMIT_READ_PER_MINUTE: '0', RECONCILE_EVERY_SECONDS: '86400' },
+  });
+  const redis = createRedis(stores.redisUrl, 'queue', createLogger('bench', 'error'));
+  const queues = new Queues(redis, 8);
+  try {
+    await untilReady(redis, 5000);
+    return await measure(system, queues);
+  } finally {
+    await queues.close();
+    await closeRedis(redis);
+    await system.stop();
+  }
+}
+
+/** Laurel reconciles by itself after a start and after a loss: none of that is what is measured. */
+async function untilNoneReconciles(queues: Queues): Promise<void> {
+  for (;;) {
+    const jobs = await queues.maintenance.getJobs(['active', 'waiting', 'prioritized']);
+    if (!jobs.some(({ name }) => name === 'reconcile')) return;
+    await delay(50);
+  }
+}
+
 async function measureRebuild(
   stores: BenchStores,
   system: System,
-  db: Database,
+  queues: Queues,
   boards: readonly BoardRef[],
 ): Promise<Rebuilt> {
   const [player] = await createPlayers(stores.databaseUrl, 1);
   const redis = createRedis(stores.redisUrl, 'commands', createLogger('bench', 'error'));
   await untilReady(redis, 5000);
   const index = new BoardIndex(redis);
-  const ended = await countReconciliations(db);
   const took: number[] = [];
   const failedReads: Record<string, number> = {};
   let over = false;
@@ -104,7 +132,7 @@ async function measureRebuild(
   await Promise.all(readers);
   const totals = await Promise.all(boards.map((board) => index.page(board, 0, 0)));
   await closeRedis(redis);
-  await reconciliationsToEnd(db, ended + 1);
+  await untilNoneReconciles(queues);
   return {
     rows: totals.reduce((sum, { total }) => sum + total, 0),
     seconds,
@@ -113,14 +141,8 @@ async function measureRebuild(
   };
 }
 
-async function measureReconcile(stores: BenchStores, system: System, db: Database): Promise<Reconciled> {
+async function measureReconcile(system: System, queues: Queues, db: Database): Promise<Reconciled> {
   const worker = system.workers[0]?.pid ?? 0;
-  const redis = createRedis(stores.redisUrl, 'queue', createLogger('bench', 'error'));
-  await untilReady(redis, 5000);
-  const queues = new Queues(redis, 8);
-  // Those that Laurel runs by itself after a loss; one that is asked for meanwhile would be none of its own.
-  const underWay = () => queues.maintenance.getJobs(['active', 'waiting', 'prioritized']);
-  while ((await underWay()).some(({ name }) => name === 'reconcile')) await delay(50);
   const rssBeforeMb = usageOf(worker).rssMb;
   let rssPeakMb = rssBeforeMb;
   const watch = setInterval(() => (rssPeakMb = Math.max(rssPeakMb, usageOf(worker).rssMb)), 20);
@@ -135,8 +157,6 @@ async function measureReconcile(stores: BenchStores, system: System, db: Databas
   for (; !last; last = await ended()) await delay(20);
   const seconds = (performance.now() - begun) / 1000;
   clearInterval(watch);
-  await queues.close();
-  await closeRedis(redis);
   return {
     compared: Number(last.compared),
     drifted: Number(last.drifted),
@@ -194,7 +214,7 @@ function report(options: Options, users: number, rebuilt: Rebuilt, reconciled: R
     notes: [
       'The boards: all-time with every user, monthly with a quarter, weekly with a tenth, daily with a fortieth of them.',
       'Reads meanwhile: top 10, a page at offset 5,000, and a user with neighbours, each every 20 ms.',
-      'The worker had made all boards again just before the reconciliation, so its memory before is not that of a fresh process.',
+      'The worker that reconciles was started for it.',
     ],
     data: { users, rebuilt, reconciled },
     faults: [...failed, ...(reconciled.drifted === 0 ? [] : [`${reconciled.drifted} users drifted`])],
