@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from '../../common/logger.ts';
 import { loadScript, scriptCaller, type Redis } from '../../common/redis.ts';
 
-const script = loadScript(new URL('lua/enter.lua', import.meta.url), 1);
+const script = loadScript(new URL('lua/enter.lua', import.meta.url));
 const key = (userId: string): string => `laurel:{${userId}}:connections`;
 /** Each instance listens to its own: nothing is said there, but who listens is alive. */
 const CHANNELS = 'laurel:instances:';
@@ -10,8 +10,8 @@ const CHANNELS = 'laurel:instances:';
 /** Connections are heard of this often, and forgotten after as many milliseconds without. */
 const HEARTBEAT_MS = 20_000;
 const LIFETIME_MS = 60_000;
-/** Heartbeats in one round trip. */
-const CHUNK = 500;
+/** Connections in one call: a command for each would cost megabytes at every heartbeat. */
+const CHUNK = 100;
 
 interface Line {
   readonly userId: string;
@@ -87,20 +87,18 @@ export class ConnectionBook {
       return line ? [{ socketId, line }] : [];
     });
     try {
-      const replies = (await this.#scripts.pipeline(
-        lines.map(({ socketId, line }) => [
-          script,
-          key(line.userId),
-          this.#instance,
-          socketId,
-          line.member,
-          this.#limit,
-          LIFETIME_MS,
-          CHANNELS,
-        ]),
+      const replies = (await this.#scripts.call(
+        script,
+        lines.length,
+        ...lines.map(({ line }) => key(line.userId)),
+        this.#instance,
+        this.#limit,
+        LIFETIME_MS,
+        CHANNELS,
+        ...lines.flatMap(({ socketId, line }) => [socketId, line.member]),
       )) as string[][];
       lines.forEach(({ socketId, line }, i) => {
-        const [member = '', ...closed] = replies[i] ?? [];
+        const [member = line.member, ...closed] = replies[i] ?? [];
         line.member = member;
         // It was closed while the book was being written.
         if (!this.#lines.has(socketId)) this.#redis.zrem(key(line.userId), member).catch(() => undefined);
