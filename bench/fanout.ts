@@ -1,13 +1,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CHANGES_PER_SECOND, gatherAudience, type Heard } from './audience.ts';
+import { CHANGES_PER_SECOND, gatherAudience, type Audience, type Heard } from './audience.ts';
 import { usageOf } from './measure/processes.ts';
 import { summarizeProfiles } from './measure/profile.ts';
 import { Scrape } from './measure/scrape.ts';
 import type { Options } from './options.ts';
 import { figure, type Report, type Table } from './report.ts';
-import { startStores, type BenchStores } from './stores.ts';
+import { startStores } from './stores.ts';
 
 interface Watched extends Heard {
   readonly clients: number;
@@ -21,38 +21,33 @@ interface Watched extends Heard {
 
 /** Thousands of clients watch one board through one realtime process, while its top 10 changes five times a second. */
 export async function fanout(options: Options): Promise<Report> {
-  const stores = await startStores();
   const profiles = options.profile ? await mkdtemp(join(tmpdir(), 'laurel-bench-profiles-')) : undefined;
   try {
     const watched: Watched[] = [];
     for (const clients of options.clients)
-      watched.push(await measureFanout(stores, clients, options.seconds, profiles));
+      watched.push(await measureFanout(clients, options.seconds, profiles));
     const costs = profiles === undefined ? [] : summarizeProfiles(profiles);
     return report(options, watched, costs);
   } finally {
-    await stores.stop();
     if (profiles !== undefined) await rm(profiles, { recursive: true, force: true });
   }
 }
 
 async function measureFanout(
-  stores: BenchStores,
   clients: number,
   seconds: number,
   profiles: string | undefined,
 ): Promise<Watched> {
-  const audience = await gatherAudience(stores, { clients, profiles });
+  // New ones each time: whoever played before would fill the top 10, and the board would not change.
+  const stores = await startStores();
+  let audience: Audience | undefined;
   try {
+    audience = await gatherAudience(stores, { clients, profiles });
     const { server, rssBeforeMb, connectsPerSecond } = audience;
     const rssMb = usageOf(server.pid).rssMb;
     await Scrape.of(server.url); // begins the event loop's figures anew
     const heard = await audience.listen(seconds);
-    const sc = await Scrape.of(server.url);
-    const { loopDelayP99Ms } = sc;
-    console.log(
-      'fanout mean s',
-      sc.value('laurel_fanout_seconds_sum') / sc.value('laurel_fanout_seconds_count'),
-    );
+    const { loopDelayP99Ms } = await Scrape.of(server.url);
     const rssAfterMb = usageOf(server.pid).rssMb;
     const { faults } = audience;
     return {
@@ -66,7 +61,8 @@ async function measureFanout(
       faults,
     };
   } finally {
-    await audience.stop();
+    await audience?.stop();
+    await stores.stop();
   }
 }
 
