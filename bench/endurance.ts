@@ -17,8 +17,9 @@ import { startSystem } from './system.ts';
 
 /** How much of the capacity is asked for. */
 const SHARE = 0.8;
-/** Enough for every request to find one; they are opened when needed. */
-const CONNECTIONS = 2000;
+/** Enough for every play to find one. */
+const CONNECTIONS = 1000;
+const SMOKE_CONNECTIONS = 200;
 const WATCH_MS = 5000;
 const SMOKE_WATCH_MS = 200;
 
@@ -45,7 +46,7 @@ export async function endurance(options: Options, plan: SubmitPlan = {}): Promis
       const measured = await session.play({
         seconds: options.enduranceSeconds,
         rate: SHARE * capacity.perSecond,
-        inFlight: CONNECTIONS,
+        inFlight: smoke ? SMOKE_CONNECTIONS : CONNECTIONS,
       });
       memory.stop();
       const faults = [

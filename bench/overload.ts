@@ -20,8 +20,9 @@ import { startSystem, type System } from './system.ts';
 
 /** How much more is asked than can be done. */
 const TIMES = 2;
-/** Enough for every request to find one, however long the earlier ones take; they are opened when needed. */
-const CONNECTIONS = 4000;
+/** Enough for every play to find one, however long the earlier ones take. */
+const CONNECTIONS = 2000;
+const SMOKE_CONNECTIONS = 500;
 const READERS = { connections: 16, perSecond: 200, path: '/api/v1/leaderboards/global?limit=10' };
 const WATCH_MS = 1000;
 
@@ -56,7 +57,12 @@ export async function overload(options: Options, plan: SubmitPlan = {}): Promise
       const line = watchLine(system);
       const rate = TIMES * capacity.perSecond;
       const [measured, reads] = await Promise.all([
-        session.play({ seconds: options.seconds, rate, inFlight: CONNECTIONS, overload: true }),
+        session.play({
+          seconds: options.seconds,
+          rate,
+          inFlight: smoke ? SMOKE_CONNECTIONS : CONNECTIONS,
+          overload: true,
+        }),
         readRepeatedly(subject.url + READERS.path, READERS.connections, options.seconds, READERS.perSecond),
       ]);
       memory.stop();
@@ -164,7 +170,7 @@ function report(found: {
     notes: [
       `Beside the plays ${READERS.perSecond} board reads a second without a token, for which ${figure(reads.perSecond - reads.shed / options.seconds)} were answered a second (p99 of all answers: ${figure(reads.p99)} ms).`,
       `Waiting for a worker, at most: ${figure(most.most.jobs)} completions, the oldest for ${figure(most.most.oldestSeconds)} s; at the end ${figure(most.last.jobs)}.`,
-      'The generator begins plays at the set rate, and tries nothing again. It shares the cores with the servers, so that twice the load also takes from what they can do.',
+      `The generator begins plays at the set rate over ${figure(CONNECTIONS)} connections that stand, as a proxy’s do, and tries nothing again. It shares the cores with the servers, so that twice the load also takes from what they can do.`,
       'Afterwards: acknowledged = ledger = scores = Redis.',
     ],
     data: { capacity, measured, rate, reads, shed, memory, most },

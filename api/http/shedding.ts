@@ -32,8 +32,15 @@ const order: Record<Sacrifice, { readonly process: Range; readonly backlog?: Ran
   completion: { process: [3, 4] },
 };
 
-/** Seconds until a refused client should come again, spread so that not all come together. */
-const RETRY_AFTER: Range = [1, 5];
+/** In 1 to 5 s a refused client should come again: spread, so that not all come together; made once, to cost next to nothing. */
+const refusals = [1, 2, 3, 4, 5].map(
+  (retryAfter) =>
+    new Problem(
+      'UNAVAILABLE',
+      'The service is busy. Nothing is lost: send the same request again in a moment.',
+      { retryAfter, quiet: true },
+    ),
+);
 /** While requests are shed, the log says so this often, and not at each of them. */
 const REPORT_MS = 10_000;
 
@@ -49,7 +56,7 @@ export class LoadShedder {
   readonly #thresholds: Pick<Config, 'SHED_REQUESTS' | 'SHED_LOOP_DELAY_MS' | 'SHED_BACKLOG_MS'>;
   readonly #signals: Signals;
   readonly #log: Logger;
-  readonly #refusals;
+  readonly #counter;
   readonly #random: () => number;
   #underWay = 0;
   #sinceReport = 0;
@@ -67,13 +74,13 @@ export class LoadShedder {
     this.#signals = deps.signals;
     this.#log = deps.log;
     this.#random = deps.random ?? Math.random;
-    this.#refusals = deps.metrics.counter(
+    this.#counter = deps.metrics.counter(
       'laurel_shed_requests_total',
       'Requests refused because of overload, by class.',
       ['class'] as const,
     );
     // Known from the start, so that a rate can be taken of the first one.
-    for (const sacrifice of Object.keys(order)) this.#refusals.inc({ class: sacrifice as Sacrifice }, 0);
+    for (const sacrifice of Object.keys(order)) this.#counter.inc({ class: sacrifice as Sacrifice }, 0);
     deps.metrics.gauge(
       'laurel_load_ratio',
       'Load as a share of the threshold from which on requests are shed, by signal.',
@@ -107,14 +114,9 @@ export class LoadShedder {
       ranges.backlog ? progress(backlog, ranges.backlog) : 0,
     );
     if (share === 0 || this.#random() >= share) return;
-    this.#refusals.inc({ class: sacrifice });
+    this.#counter.inc({ class: sacrifice });
     this.#report();
-    const [least, most] = RETRY_AFTER;
-    throw new Problem(
-      'UNAVAILABLE',
-      'The service is busy. Nothing is lost: send the same request again in a moment.',
-      { retryAfter: least + Math.floor(this.#random() * (most - least + 1)), quiet: true },
-    );
+    throw refusals[Math.floor(this.#random() * refusals.length)];
   }
 
   close(): void {

@@ -67,6 +67,10 @@ async function play(ground: PlayGround, order: PlayOrder): Promise<PlayOutcome> 
   }
 
   const lines = Array.from({ length: order.inFlight }, () => new HttpLine(ground.url));
+  // They stand before the clock starts, as those of a proxy do: Node accepts one in each turn of its event loop, so that new
+  // connections wait for as many turns as there are others before them.
+  if (order.rate !== undefined)
+    await Promise.all(lines.map((line) => line.send('GET', '/healthz', ground.players[0]?.token ?? '')));
   const begun = performance.now();
   const endsAt = begun + order.seconds * 1000;
   if (order.rate === undefined) {
@@ -81,7 +85,8 @@ async function play(ground: PlayGround, order: PlayOrder): Promise<PlayOutcome> 
     for (let due = 0; performance.now() < endsAt; await delay(TICK_MS)) {
       const shouldHave = ((performance.now() - begun) / 1000) * order.rate;
       for (; due < shouldHave; due += 1) {
-        const line = idle.pop();
+        // The one that has rested longest, so that none is closed for being idle.
+        const line = idle.shift();
         if (!line) {
           count('no connection free');
           continue;

@@ -108,6 +108,10 @@ describe('more completions than the workers can do', function () {
             now.forEach((age, n) => expect(age).to.be.above(before[n]!));
             return now;
           });
+          // Those that come behind it do not make it any younger.
+          for (const userId of players.userIds)
+            await players.playOne(api(), userId, { prefer: 'respond-async' });
+          (await oldest()).forEach((age, n) => expect(age).to.be.above(before[n]!));
         }
       }),
     );
