@@ -1,0 +1,116 @@
+import { expect } from 'chai';
+import { after, before } from 'mocha';
+import { BoardIndex } from '../../common/board/board-index.ts';
+import { BoardTable } from '../../common/board/board-table.ts';
+import { createLogger } from '../../common/logger.ts';
+import { createDatabase, type Database } from '../../common/postgres.ts';
+import type { CompletionJob } from '../../common/queues.ts';
+import { closeRedis, createRedis, untilReady, type Redis } from '../../common/redis.ts';
+import { eventually } from '../../test/support/eventually.ts';
+import { useStores } from '../../test/support/stores.ts';
+import { seed } from '../../test/support/system.ts';
+import { GroupCommit } from './group-commit.ts';
+import { Ledger } from './ledger.ts';
+import { Publisher } from './publisher.ts';
+import { RankRecorder } from './rank-recorder.ts';
+
+const MOST_POINTS_OF_POSTGRES = 2 ** 31 - 1;
+
+describe('commits that partitions share', () => {
+  const stores = useStores();
+  const log = createLogger('test', 'silent');
+  let db: Database;
+  let redis: Redis;
+  let recorder: RankRecorder;
+  let commits: GroupCommit;
+  const sizes: number[] = [];
+
+  before(async () => {
+    await seed(stores.databaseUrl);
+    db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 4 }, 'test');
+    await db('users').insert(['a', 'b', 'c', 'd'].map((id) => ({ id, username: id, username_key: id })));
+    redis = createRedis(stores.redis.url, 'commands', log);
+    await untilReady(redis, 5000);
+    const ledger = new Ledger(db);
+    recorder = new RankRecorder(ledger, log);
+    commits = new GroupCommit({
+      ledger,
+      publisher: new Publisher(redis, new BoardIndex(redis), new BoardTable(db), recorder),
+      log,
+      signal: new AbortController().signal,
+      onBatch: (size) => sizes.push(size),
+    });
+  });
+  after(async () => {
+    await recorder.close();
+    await closeRedis(redis);
+    await db.destroy();
+  });
+
+  let count = 0;
+  const job = (userId: string, points = 10): CompletionJob => ({
+    kind: 'completion',
+    actionId: `${userId}-${(count += 1)}`,
+    userId,
+    acceptedAt: Date.now(),
+    tokenHash: null,
+    ip: null,
+    userAgent: null,
+    replyTo: 'nobody',
+    client: { type: 'COMPLETE_TASK', leaderboard: 'game1', points },
+  });
+  /** Checked like any other, and yet no transaction can hold it. */
+  const impossible = (userId: string): CompletionJob => job(userId, MOST_POINTS_OF_POSTGRES + 1);
+
+  it('applies what comes at the same time together, and answers each line', async () => {
+    sizes.length = 0;
+    const lines = [[job('a'), job('a')], [job('b')], [job('c')]];
+    const replies = await Promise.all(lines.map((line) => commits.apply(line)));
+    lines.forEach((line, i) => {
+      for (const { actionId } of line) expect(replies[i]!.get(actionId)?.outcome).to.equal('completed');
+    });
+    expect(sizes).to.deep.equal([4]);
+  });
+
+  it('judges each line alone when one of them breaks the transaction', async () => {
+    const [good, bad, mixed] = [[job('a')], [impossible('b'), job('b')], [job('c'), impossible('c')]];
+    const [first, second, third] = await Promise.allSettled(
+      [good, bad, mixed].map((line) => commits.apply(line)),
+    );
+    expect(first).to.have.nested.property('status', 'fulfilled');
+    // The first of its line cannot be applied; those behind it get their turn.
+    expect(second).to.have.nested.property('reason.message').that.includes('out of range');
+    // Only the first of its line was applied.
+    const applied = third?.status === 'fulfilled' ? [...third.value.keys()] : [];
+    expect(applied).to.deep.equal([mixed[0]!.actionId]);
+    expect(
+      await db('ledger').whereIn(
+        'action_id',
+        [good[0]!, mixed[0]!].map((j) => j.actionId),
+      ),
+    ).to.have.length(2);
+    expect(
+      await db('ledger').whereIn(
+        'action_id',
+        [...bad, mixed[1]!].map((j) => j.actionId),
+      ),
+    ).to.have.length(0);
+  });
+
+  it('does not hold up other lines while one waits for a lock', async () => {
+    await db.transaction(async (trx) => {
+      await trx.raw(`select lock_users(array['d'])`);
+      const held = commits.apply([job('d')]);
+      await eventually(async () => {
+        const { rows } = await db.raw(
+          `select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+        );
+        expect(rows[0].n).to.equal(1);
+      });
+      const free = job('a');
+      expect((await commits.apply([free])).get(free.actionId)?.outcome).to.equal('completed');
+      await trx.commit();
+      await held;
+    });
+  });
+});
