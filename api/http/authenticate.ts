@@ -21,7 +21,7 @@ const challenge = { 'WWW-Authenticate': 'Bearer' };
 
 /** How long a token that was verified is taken for verified, milliseconds: so long a key that was withdrawn may still count. */
 const VERIFIED_MS = 60_000;
-const VERIFIED_TOKENS = 50_000;
+const VERIFIED_TOKENS = 20_000;
 
 /** Finds out who calls, by the bearer token, and whether they may. */
 export function createAuthenticator({ accessTokens, directory, provision, publicReads }: AuthenticateDeps) {
