@@ -299,10 +299,18 @@ export class BoardIndex implements BoardSource {
         String(offset + size - 1),
         'WITHSCORES',
       );
-      const entries = entriesOf(flat).filter(({ userId }) => userId !== '');
-      if (entries.length > 0) {
-        const times = await this.#redis.hmget(membersKey(board), ...entries.map(({ userId }) => userId));
-        yield entries.map((entry, i) => ({ ...entry, named: times[i] === encodeTime(entry.reachedAt) }));
+      const found: { member: string; score: string }[] = [];
+      for (let i = 0; i + 1 < flat.length; i += 2) {
+        const [member, score] = [flat[i] ?? '', flat[i + 1] ?? ''];
+        if (member !== '~') found.push({ member, score });
+      }
+      if (found.length > 0) {
+        const users = found.map(({ member }) => member.slice(TIME_DIGITS));
+        const times = await this.#redis.hmget(membersKey(board), ...users);
+        yield found.map(({ member, score }, i) => {
+          const named = times[i] === member.slice(0, TIME_DIGITS);
+          return Object.assign(decodeMember(member, score), { named });
+        });
       }
       if (flat.length < 2 * size) return;
     }

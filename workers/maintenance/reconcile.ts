@@ -17,7 +17,7 @@ export interface Reconciliation {
   readonly drifted: number;
 }
 
-const CHUNK_ROWS = 5000;
+const CHUNK_ROWS = 2000;
 /** A difference may be a change under way between Postgres and Redis: it counts only if it is still there after this. */
 const SETTLE_MS = 250;
 const SETTLE_TRIES = 4;
