@@ -141,6 +141,7 @@ describe('more requests than an API process can serve', function () {
     SHED_LOOP_DELAY_MS: '0',
     SHED_BACKLOG_MS: '0',
     DATABASE_POOL_MAX: '20',
+    CORS_ORIGINS: 'https://game.example',
   };
   const system = useSystem(stores, { env });
   const api = (): string => system.api[0]!.url;
@@ -176,6 +177,12 @@ describe('more requests than an API process can serve', function () {
         hold(1.5 * THRESHOLD);
         await load(1.5 * THRESHOLD);
         expectShed(await anonymousRead());
+        // A page of another origin may read when to come again.
+        const headers = { origin: 'https://game.example' };
+        const shed = await call(api(), 'GET', '/leaderboards/global', { headers });
+        expectShed(shed);
+        expect(shed.headers['access-control-allow-origin']).to.equal('https://game.example');
+        expect(shed.headers['access-control-expose-headers']).to.include('Retry-After');
         expect((await ownRead()).status).to.equal(200);
 
         // Of others less and less are let in, up to twice the threshold.
