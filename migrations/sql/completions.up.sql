@@ -94,6 +94,7 @@ declare
   touched_boards integer[];
   applied timestamptz(3);
   forgotten jsonb;
+  reordered boolean := false;
 begin
   perform lock_users((select array_agg(i ->> 'userId') from jsonb_array_elements(items) i));
 
@@ -106,11 +107,14 @@ begin
     where user_id = u.user_id and accepted_at < from_epoch_ms(u.newest) offset 0
   ) q
   where q.action_id not in (select i ->> 'actionId' from jsonb_array_elements(items) i);
-  if forgotten is not null then
-    select jsonb_agg(i order by (i ->> 'acceptedAt')::bigint, n) into items
-    from jsonb_array_elements(forgotten || items) with ordinality e(i, n);
-  end if;
   ids := array(select i ->> 'actionId' from jsonb_array_elements(items) i);
+  -- One that was put back into the line stands behind what its user has done since.
+  if forgotten is not null or exists (select from queued_completions where action_id = any (ids)) then
+    select jsonb_agg(i order by (i ->> 'acceptedAt')::bigint, n) into items
+    from jsonb_array_elements(coalesce(forgotten, '[]') || items) with ordinality e(i, n);
+    ids := array(select i ->> 'actionId' from jsonb_array_elements(items) i);
+    reordered := true;
+  end if;
   -- Under the lock, so that a user's entries bear times in the order in which they were applied.
   applied := clock_timestamp();
   -- Closing a period waits for the batches under way, and those that come after it see that it is closed.
@@ -299,7 +303,7 @@ begin
   end if;
 
   return jsonb_build_object('items', result_items, 'rows', coalesce(result_rows, '[]'))
-    || case when forgotten is null then '{}'
+    || case when not reordered then '{}'
       else jsonb_build_object('jobs', (select jsonb_agg(i - 'transactionId' order by n) from jsonb_array_elements(items) with ordinality e(i, n)))
     end;
 end $$;

@@ -171,6 +171,8 @@ describe('apply_completions', function () {
       replyTo: 'nobody',
       client: { type: 'COMPLETE_TASK', leaderboard: 'game2', points: 10 },
     }));
+    // A 202, which Redis forgot, and the sweeper put back.
+    await db.raw('select record_acceptance(?::jsonb)', [JSON.stringify(jobs[0])]);
     const { items } = await ledger.apply(jobs.toReversed());
     expect(items.map((item) => [item.actionId, 'current' in item && item.current])).to.deep.equal([
       [`${run}-earlier`, 10],

@@ -102,12 +102,8 @@ export class Ledger {
     this.#db = db;
   }
 
-  /**
-   * Applies completions in one transaction and one round trip, none twice, in the order in which they were accepted: one
-   * that Redis had forgotten may stand behind what its user did later. See `apply_completions`.
-   */
-  async apply(line: readonly CompletionJob[]): Promise<AppliedBatch> {
-    const jobs = [...line].sort((a, b) => a.acceptedAt - b.acceptedAt);
+  /** Applies completions in order in one transaction and one round trip; none twice. See `apply_completions`. */
+  async apply(jobs: readonly CompletionJob[]): Promise<AppliedBatch> {
     const items = jobs.map((job) => ({ ...job, transactionId: newId() }));
     const { rows } = await this.#db.raw<{ rows: { batch: unknown }[] }>(
       'select apply_completions(?::jsonb) as batch',
