@@ -56,8 +56,8 @@ describe('the shedding of load', () => {
     expect(at(500)).to.deep.equal([]);
     expect(at(750)).to.deep.equal(['anonymous_read']);
     expect(at(1000)).to.deep.equal(['anonymous_read', 'other', 'start']);
-    expect(at(1500)).to.deep.equal(['anonymous_read', 'other', 'start']);
-    expect(at(2000)).to.deep.equal(order);
+    expect(at(3000)).to.deep.equal(['anonymous_read', 'other', 'start']);
+    expect(at(4000)).to.deep.equal(order);
     expect(at(0)).to.deep.equal([]);
   });
 

@@ -22,14 +22,15 @@ type Range = readonly [from: number, to: number];
  * from the second on all of it, and in between a share that grows, so that the system settles where it can do the rest.
  *
  * Starts are refused so that completions need not be: a player who has earned points must get through. The queues do not
- * care about reads, and completions of started actions are limited by the starts; signed ones only by the queues.
+ * care about reads, and completions of started actions are limited by the starts; signed ones only by the queues. All that were
+ * let in may come back for their completions at once, beside as many that start: hence the distance.
  */
 const order: Record<Sacrifice, { readonly process: Range; readonly backlog?: Range }> = {
   anonymous_read: { process: [1, 1.5] },
   other: { process: [1.5, 2] },
   start: { process: [1.5, 2], backlog: [1, 2] },
-  signed_completion: { process: [3, 4], backlog: [2, 4] },
-  completion: { process: [3, 4] },
+  signed_completion: { process: [6, 8], backlog: [2, 4] },
+  completion: { process: [6, 8] },
 };
 
 /** In 1 to 5 s a refused client should come again: spread, so that not all come together; made once, to cost next to nothing. */
