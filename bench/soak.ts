@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { CHANGES_PER_SECOND, gatherAudience, type Audience, type Heard } from './audience.ts';
 import { usageOf } from './measure/processes.ts';
+import { Scrape } from './measure/scrape.ts';
 import type { Options } from './options.ts';
 import { figure, type Report } from './report.ts';
 import { prepare, startStores, storesAt } from './stores.ts';
@@ -14,6 +15,8 @@ export interface SoakPlan {
 interface Sample {
   readonly minutes: number;
   readonly rssMb: number;
+  /** of the JavaScript heap, what is in use or has not been looked at since */
+  readonly heapMb: number;
 }
 
 /** Of all clients, how many leave and come back in a minute. */
@@ -49,7 +52,9 @@ async function sample({ server }: Audience, seconds: number): Promise<Sample[]> 
   const begun = performance.now();
   for (let n = 0; n <= SAMPLES; n += 1) {
     await delay(Math.max(0, begun + (n * seconds * 1000) / SAMPLES - performance.now()));
-    samples.push({ minutes: (performance.now() - begun) / 60_000, rssMb: usageOf(server.pid).rssMb });
+    const { rssMb } = usageOf(server.pid);
+    const heapMb = (await Scrape.of(server.url)).value('nodejs_heap_size_used_bytes') / 2 ** 20;
+    samples.push({ minutes: (performance.now() - begun) / 60_000, rssMb, heapMb });
   }
   return samples;
 }
@@ -71,6 +76,7 @@ function report(
   faults: readonly string[],
 ): Report {
   const half = samples.slice(Math.floor(samples.length / 2));
+  const leastHeap = (of: readonly Sample[]): string => figure(Math.min(...of.map(({ heapMb }) => heapMb)));
   const rss = (one: Sample | undefined): string => figure(one?.rssMb ?? 0);
   return {
     name: 'soak',
@@ -88,6 +94,8 @@ function report(
           ['most RSS, MB', figure(Math.max(...samples.map(({ rssMb }) => rssMb)))],
           ['growth, least squares, MB a minute', figure(growthOf(samples))],
           ['growth in the second half, MB a minute', figure(growthOf(half))],
+          ['least heap in use in the first half, MB', leastHeap(samples.slice(0, half.length))],
+          ['least heap in use in the second half, MB', leastHeap(half)],
           ['commit to receipt, p50 ms', figure(heard.lateness.p50)],
           ['commit to receipt, p99 ms', figure(heard.lateness.p99)],
           ['frames a second to each client', figure(heard.framesPerSecond)],
@@ -99,7 +107,7 @@ function report(
     notes: [
       'A tenth of the clients leave and come back in a minute.',
       'Errors: connections lost or refused, completions not answered 200, and frames that do not follow on what their client had.',
-      'The first minutes fill caches and let the heap find its size: growth that lasts shows in the second half.',
+      'The least heap in use is what is left after a garbage collection: a leak would show there. RSS has the pages, too, which fill less well while clients come and go.',
     ],
     data: { heard, samples },
     faults,
