@@ -147,20 +147,20 @@ export class BoardIndex implements BoardSource {
   /**
    * Begins to make a board again.
    *
+   * @param maker a name of the caller's own, under which nobody else makes boards
    * @returns the name of this attempt, for `load` and `markComplete`; undefined when the board is complete already, or is
-   *   being made by somebody who loaded something a short while ago
+   *   being made by somebody else who loaded something a short while ago
    */
-  async begin(board: BoardRef): Promise<string | undefined> {
-    const attempt = newId();
+  async begin(board: BoardRef, maker = newId()): Promise<string | undefined> {
     const begun = await this.#scripts.call(
       scripts.begin,
       rankedKey(board),
       membersKey(board),
-      attempt,
+      maker,
       expiry(board),
       SILENCE_S,
     );
-    return begun === 1 ? attempt : undefined;
+    return begun === 1 ? maker : undefined;
   }
 
   /**

@@ -85,6 +85,16 @@ describe('rebuildBoards', () => {
     expect((await index.page(board, 0, 0)).total).to.equal(truth.length);
   }
 
+  /** Waits until a part of a board is there, and not all of it. */
+  const untilPartOf = (board: BoardRef): Promise<void> =>
+    eventually(
+      async () => {
+        expect(await other.hlen(membersKey(board))).to.be.above(1000);
+        expect(await index.incomplete([board])).to.deep.equal([board]);
+      },
+      { everyMs: 1 },
+    );
+
   it('copies every row, of several at the same time each board once, and all wait until every board is complete', async () => {
     const makers = [redis, other, redis].map(async (connection) => {
       const copied = await rebuildBoards(boards, deps(connection));
@@ -137,19 +147,47 @@ describe('rebuildBoards', () => {
     const made = rebuildBoards(boards, deps());
     const [first] = boards;
     for (let flushes = 0; flushes < 3; flushes += 1) {
-      // A part of the board is there, and not all of it.
-      await eventually(
-        async () => {
-          expect(await other.hlen(membersKey(first))).to.be.above(1000);
-          expect(await index.incomplete([first])).to.deep.equal([first]);
-        },
-        { everyMs: 1 },
-      );
+      await untilPartOf(first);
       await other.flushall();
     }
     await made;
     expect(await index.incomplete(boards)).to.deep.equal([]);
     for (const board of boards) await expectEqual(board);
+  });
+
+  it('waits for a Redis that is frozen, and goes on where it was', async () => {
+    const [board] = boards;
+    const made = rebuildBoards([board], deps());
+    await untilPartOf(board);
+    stores.redis.freeze();
+    // When this is given up, so is what was under way.
+    expect(await other.ping().catch(() => 'no answer')).to.equal('no answer');
+    stores.redis.thaw();
+    await made;
+    await expectEqual(board);
+  });
+
+  it('does not trust a Redis that was restarted meanwhile to have all that it was given', async () => {
+    const [board] = boards;
+    const reading = await db.transaction();
+    await reading.raw('lock table scores in access exclusive mode');
+    const made = rebuildBoards([board], deps());
+    const attempt = await eventually(async () => {
+      const name = await redis.hget(membersKey(board), '~b');
+      expect(name).to.be.a('string');
+      return name;
+    });
+    await stores.redis.kill9();
+    await stores.redis.restart();
+    await untilReady(redis, 5000);
+    await untilReady(other, 5000);
+    // The log was lost with the last second of it, or kept: the attempt itself may still be there.
+    await redis.hset(membersKey(board), '~b', attempt ?? '', '~t', Math.floor(Date.now() / 1000));
+    const stray = { userId: 'u79', score: 999_997, reachedAt: Date.now() };
+    await index.load(board, attempt ?? '', [stray]);
+    await reading.commit();
+    await made;
+    await expectEqual(board);
   });
 
   it('ends when it is told to', async () => {

@@ -1,9 +1,11 @@
 import type { BoardIndex } from '../../common/board/board-index.ts';
 import type { BoardTable } from '../../common/board/board-table.ts';
 import type { BoardRef } from '../../common/board/board.ts';
+import { newId } from '../../common/ids.ts';
 import type { Logger } from '../../common/logger.ts';
-import { delay, Interrupted } from '../../common/patience.ts';
+import { delay, Interrupted, untilDone } from '../../common/patience.ts';
 import type { Database } from '../../common/postgres.ts';
+import { isRedisAway } from '../../common/redis.ts';
 
 const CHUNK_ROWS = 5000;
 
@@ -31,12 +33,13 @@ export interface RebuildDeps {
  * @throws {@link Interrupted} as soon as the signal says so
  */
 export async function rebuildBoards(boards: readonly BoardRef[], deps: RebuildDeps): Promise<number> {
+  const maker = newId();
   let copied = 0;
   let left = boards;
   for (;;) {
     for (const board of left) {
       const startedAt = Date.now();
-      const rows = await rebuildBoard(board, startedAt, deps);
+      const rows = await rebuildBoard(board, maker, startedAt, deps);
       if (rows === undefined) continue;
       copied += rows;
       deps.log.info(
@@ -44,7 +47,7 @@ export async function rebuildBoards(boards: readonly BoardRef[], deps: RebuildDe
         'board made again',
       );
     }
-    left = await deps.index.incomplete(boards);
+    left = await untilDone(() => deps.index.incomplete(boards), isRedisAway, deps.signal);
     if (left.length === 0) return copied;
     await delay(LOOK_EVERY_MS, deps.signal);
   }
@@ -53,25 +56,33 @@ export async function rebuildBoards(boards: readonly BoardRef[], deps: RebuildDe
 /** @returns how many rows were copied; undefined when somebody else makes the board, or it was lost again */
 async function rebuildBoard(
   board: BoardRef,
+  maker: string,
   startedAt: number,
   { index, table, db, signal }: RebuildDeps,
 ): Promise<number | undefined> {
-  const attempt = await index.begin(board);
+  // A Redis that is slow to answer is waited for: to begin anew would take longer, and all of this may be repeated.
+  const insist = <T>(work: () => Promise<T>): Promise<T> => untilDone(work, isRedisAway, signal);
+  const run = await insist(() => index.serverRun());
+  const attempt = await insist(() => index.begin(board, maker));
   if (attempt === undefined) return undefined;
   let rows = 0;
   // While Redis takes in one chunk, the next is made into commands, and the one behind it is read.
   let loading = Promise.resolve(true);
   for await (const chunk of table.rows(board, CHUNK_ROWS)) {
     if (signal.aborted) throw new Interrupted();
-    const next = index.load(board, attempt, chunk);
+    const next = insist(() => index.load(board, attempt, chunk));
     next.catch(() => undefined); // told when it is waited for
     if (!(await loading)) return undefined;
     loading = next;
     rows += chunk.length;
   }
   if (!(await loading)) return undefined;
-  await removeHidden(board, startedAt - HIDDEN_MARGIN_MS, index, db);
-  return (await index.markComplete(board, attempt)) ? rows : undefined;
+  await insist(() => removeHidden(board, startedAt - HIDDEN_MARGIN_MS, index, db));
+  // One that was restarted meanwhile may lack what it was given last.
+  const complete = await insist(
+    async () => (await index.serverRun()) === run && index.markComplete(board, attempt),
+  );
+  return complete ? rows : undefined;
 }
 
 /** Takes off those who were hidden while the rows were being read: a row that was read before could have come back. */
