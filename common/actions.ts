@@ -40,13 +40,13 @@ const resultSchema = Joi.object<CompletionResult>({
   rank: Joi.object({ previous: rank, current: rank }).required(),
   transactionId: Joi.string().required(),
   completedAt: Joi.string().required(),
-});
+}).prefs({ convert: false });
 
 /** A result as Redis keeps it; undefined for anything else. */
 export function parseResult(json: string | null): CompletionResult | undefined {
   if (json === null || json === PENDING) return undefined;
   try {
-    const { value, error } = resultSchema.validate(JSON.parse(json), { convert: false });
+    const { value, error } = resultSchema.validate(JSON.parse(json));
     return error ? undefined : value;
   } catch {
     return undefined;

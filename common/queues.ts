@@ -147,6 +147,8 @@ export class Queues {
   readonly partitions: readonly Queue<PartitionJob>[];
   readonly maintenance: Queue;
   readonly #redis: Redis;
+  /** the partitions of which it was said in this turn of the event loop that their jobs run one at a time */
+  readonly #said = new Map<Queue, Promise<unknown>>();
 
   /** @param redis a connection of use `queue`; the caller closes it */
   constructor(redis: Redis, partitions: number) {
@@ -194,10 +196,18 @@ export class Queues {
 
   /**
    * Says (again) that one job of the partition runs at a time, over all processes. The setting lives in Redis, and a
-   * Redis that lost its data would otherwise let two workers overtake each other.
+   * Redis that lost its data would otherwise let two workers overtake each other. Once is enough for what is enqueued in one
+   * turn of the event loop: it all leaves in one write.
    */
   async #serialize(queue: Queue<PartitionJob> | undefined): Promise<void> {
-    if (queue) await this.#redis.hset(queue.toKey('meta'), 'concurrency', 1);
+    if (!queue) return;
+    let said = this.#said.get(queue);
+    if (!said) {
+      said = this.#redis.hset(queue.toKey('meta'), 'concurrency', 1);
+      this.#said.set(queue, said);
+      if (this.#said.size === 1) setImmediate(() => this.#said.clear());
+    }
+    await said;
   }
 
   /** Asks for a maintenance job; while one of the name waits, asking again changes nothing. */

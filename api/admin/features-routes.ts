@@ -4,7 +4,7 @@ import { featureKeys, featureSchemas, readFeatures, type FeatureKey } from '../.
 import type { Database } from '../../common/postgres.ts';
 import type { Redis } from '../../common/redis.ts';
 import { route, signedIn, type Route } from '../http/route.ts';
-import { validate } from '../http/validate.ts';
+import { validator } from '../http/validate.ts';
 import { audit } from './audit.ts';
 
 const params = Joi.object<{ key: FeatureKey }>({
@@ -16,6 +16,10 @@ const value = Joi.object({
   enabled: Joi.boolean().required(),
   mutedLeaderboards: Joi.array().items(Joi.string()).description('`broadcast` only: boards that stay silent'),
 });
+const checks = {
+  broadcast: validator('body', featureSchemas.broadcast),
+  submissions: validator('body', featureSchemas.submissions),
+};
 const common = { tag: 'Administration', access: 'admin' as const };
 const noStore = { 'Cache-Control': 'no-store' };
 
@@ -68,7 +72,7 @@ export function featureRoutes({ db, redis }: { readonly db: Database; readonly r
       problems: ['UNAUTHENTICATED', 'TOKEN_EXPIRED', 'FORBIDDEN', 'INVALID_REQUEST', 'UNAVAILABLE'],
       async handle(input) {
         const { key } = input.params;
-        const turned = validate('body', featureSchemas[key], input.body) as Record<string, unknown>;
+        const turned = checks[key](input.body) as Record<string, unknown>;
         const actor = signedIn(input).profile.userId;
         await db.transaction(async (trx) => {
           await trx('features')

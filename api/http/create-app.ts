@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import cors from '@koa/cors';
-import bodyParser from '@koa/bodyparser';
 import Router from '@koa/router';
 import helmet from 'helmet';
 import Koa from 'koa';
@@ -16,10 +15,11 @@ import type { AdmissionControl } from '../admission/admission.ts';
 import type { Authenticate } from './authenticate.ts';
 import { clientIp } from '../../common/client-ip.ts';
 import { Problem, unavailable } from './problem.ts';
+import { readBody } from './body.ts';
 import type { Input, Route } from './route.ts';
 import type { SecurityLog } from './security-log.ts';
 import type { LoadShedder } from './shedding.ts';
-import { validate } from './validate.ts';
+import { validator } from './validate.ts';
 
 export interface AppDeps {
   readonly config: Config;
@@ -35,7 +35,6 @@ export interface AppDeps {
 }
 
 const PREFIX = '/api/v1';
-const BODY_LIMIT = '16kb';
 const MAX_URL = 4096;
 const requestIdPattern = /^[\w.-]{8,64}$/;
 
@@ -137,35 +136,6 @@ export function createApp(deps: AppDeps): Koa {
 const routeOf = (ctx: Koa.Context): string =>
   String((ctx as { _matchedRoute?: string })._matchedRoute ?? 'none');
 
-const parseJson = bodyParser({
-  enableTypes: ['json'],
-  jsonLimit: BODY_LIMIT,
-  jsonStrict: true,
-  onError: (error) => {
-    const { status, type } = error as { status?: number; type?: string };
-    if (status === 413) throw new Problem('PAYLOAD_TOO_LARGE', 'A body may have 16 KB at most.');
-    if (type === 'encoding.unsupported' || status === 415) {
-      throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send the body as UTF-8 JSON, not encoded otherwise.');
-    }
-    throw new Problem('INVALID_REQUEST', 'The body is not valid JSON.', {
-      errors: [{ path: '', message: 'is not valid JSON' }],
-    });
-  },
-});
-
-/** The media types in which a body is read; nothing else is guessed at. */
-async function readBody(ctx: Koa.Context): Promise<unknown> {
-  const hasBody = ctx.get('transfer-encoding') !== '' || Number(ctx.get('content-length')) > 0;
-  if (!hasBody) return {};
-  if (!ctx.is('json', '+json'))
-    throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json.');
-  if (!/^(utf-?8)?$/i.test(ctx.request.charset))
-    throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send the body as UTF-8 JSON, not encoded otherwise.');
-  await parseJson(ctx as Parameters<typeof parseJson>[0], () => Promise.resolve());
-  const body: unknown = (ctx.request as { body?: unknown }).body ?? {};
-  return body;
-}
-
 const ADDRESSES = 500;
 const LONGEST_ADDRESS = 200;
 
@@ -173,9 +143,11 @@ type Addressed = Pick<Input, 'params' | 'query'>;
 
 /** What the address of a request says, by the route's schemas. The same address says the same: of reads it is kept. */
 function addressReader({ method, params, query }: Route): (ctx: Koa.Context) => Addressed {
+  const checkParams = params && validator('params', params);
+  const checkQuery = query && validator('query', query);
   const read = (ctx: Koa.Context): Addressed => ({
-    params: params ? validate('params', params, (ctx as { params?: unknown }).params) : {},
-    query: query ? validate('query', query, { ...ctx.query }) : {},
+    params: checkParams ? checkParams((ctx as { params?: unknown }).params) : {},
+    query: checkQuery ? checkQuery({ ...ctx.query }) : {},
   });
   if (method !== 'get') return read;
   const known = new LRUCache<string, Addressed>({ max: ADDRESSES });
@@ -193,6 +165,7 @@ function addressReader({ method, params, query }: Route): (ctx: Koa.Context) => 
 /** What one route does with a request: who is it, may they, is it well-formed, is it within the limits, and then the work. */
 function serve(route: Route, { authenticate, admission, security }: AppDeps): Koa.Middleware {
   const addressed = addressReader(route);
+  const checkBody = route.body && validator('body', route.body);
   return async (ctx) => {
     const caller = await authenticate(ctx, route.access);
     const ip = ctx.state['ip'] as string;
@@ -206,7 +179,7 @@ function serve(route: Route, { authenticate, admission, security }: AppDeps): Ko
     }
     const input: Input = {
       ...addressed(ctx),
-      body: route.body ? validate('body', route.body, await readBody(ctx)) : {},
+      body: checkBody ? checkBody(await readBody(ctx)) : {},
       caller,
       ip,
       userAgent: ctx.get('user-agent').slice(0, 512) || null,

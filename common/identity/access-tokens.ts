@@ -38,7 +38,9 @@ const claimsSchema = Joi.object({
   role: Joi.valid('player', 'admin').default('player'),
   sid: Joi.string(),
   exp: Joi.number().required(),
-}).unknown();
+})
+  .unknown()
+  .prefs({ convert: false });
 
 type Settings = Pick<
   Config,
@@ -112,7 +114,7 @@ export class AccessTokens {
 
   /** The identity in a payload whose signature has been verified. @throws {@link AccessTokenError} */
   identify(payload: unknown): Identity {
-    const { value, error } = claimsSchema.validate(payload, { convert: false }) as {
+    const { value, error } = claimsSchema.validate(payload) as {
       value: { sub: string; username?: string; role: Role; sid?: string; exp: number };
       error?: Error;
     };

@@ -32,7 +32,7 @@ const profileSchema = Joi.object<UserProfile>({
   allowSpectators: Joi.boolean().required(),
   createdAt: Joi.number().required(),
   revision: Joi.number().required(),
-});
+}).prefs({ convert: false });
 
 interface UserRow {
   id: string;
@@ -172,7 +172,7 @@ export class UserDirectory {
       });
       return replies.flatMap((json) => {
         if (typeof json !== 'string') return [];
-        const { value, error } = profileSchema.validate(JSON.parse(json), { convert: false });
+        const { value, error } = profileSchema.validate(JSON.parse(json));
         return error ? [] : [value];
       });
     } catch {
