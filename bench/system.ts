@@ -1,7 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { parse } from 'yaml';
 import { freePort } from '../dev/ports.ts';
 import { root } from './build.ts';
 import type { BenchStores } from './stores.ts';
@@ -106,6 +109,14 @@ export function environmentOf(stores: BenchStores): Record<string, string> {
   };
 }
 
+/** What stands between `node` and its file in docker-compose.yml: how production runs a tier. */
+function nodeFlagsOf(tier: Tier): string[] {
+  const { services } = parse(readFileSync(join(root, 'docker-compose.yml'), 'utf8'), { merge: true }) as {
+    services: Record<Tier, { command: string[] }>;
+  };
+  return services[tier].command.slice(1, -1);
+}
+
 /** Starts the tiers as production does, each a process of its own. */
 export async function startSystem(stores: BenchStores, plan: SystemPlan): Promise<System> {
   const env = { ...environmentOf(stores), ...plan.env };
@@ -115,6 +126,7 @@ export async function startSystem(stores: BenchStores, plan: SystemPlan): Promis
         startServer(
           tier,
           [
+            ...nodeFlagsOf(tier),
             ...(plan.profiles === undefined
               ? []
               : ['--cpu-prof', `--cpu-prof-dir=${plan.profiles}`, `--cpu-prof-name=${tier}-${n}.cpuprofile`]),

@@ -71,6 +71,10 @@ describe('docker-compose.yml', () => {
     for (const [, { build }] of ours) expect(build?.dockerfile).to.equal(dockerfile);
   });
 
+  it('runs the API as the image does when it is told nothing', () => {
+    expect(stages.at(-1)?.command).to.deep.equal(compose.services['api']?.command);
+  });
+
   it('pins a major version of every foreign image', () => {
     const foreign = services.filter(([, { build }]) => build === undefined).map(([, { image }]) => image);
     const bases = stages.map(({ base }) => base);
