@@ -1,6 +1,6 @@
 import { MemoryWatch } from './measure/memory.ts';
 import type { Options } from './options.ts';
-import { createPlayers } from './players.ts';
+import { createPlayers, signIn } from './players.ts';
 import { findDisagreements } from './proof.ts';
 import type { Report } from './report.ts';
 import { prepare, settleStores, startStores, storesAt } from './stores.ts';
@@ -40,6 +40,7 @@ export async function endurance(options: Options, plan: SubmitPlan = {}): Promis
     const session = startSession(subject, players, options, 0);
     try {
       await settleStores(stores);
+      await signIn(subject.url, players);
       await session.play({ seconds: warmUp(options) });
       const capacity = await session.play({ seconds: options.seconds });
       const memory = new MemoryWatch(() => subject.usage(), smoke ? SMOKE_WATCH_MS : WATCH_MS);

@@ -2,7 +2,7 @@ import { readRepeatedly } from './generators/reads.ts';
 import { Scrape } from './measure/scrape.ts';
 import { MemoryWatch } from './measure/memory.ts';
 import type { Options } from './options.ts';
-import { createPlayers } from './players.ts';
+import { createPlayers, signIn } from './players.ts';
 import { findDisagreements } from './proof.ts';
 import { figure, type Report } from './report.ts';
 import { prepare, settleStores, startStores, storesAt } from './stores.ts';
@@ -49,6 +49,7 @@ export async function overload(options: Options, plan: SubmitPlan = {}): Promise
     const session = startSession(subject, players, options, 0);
     try {
       await settleStores(stores);
+      await signIn(subject.url, players);
       await session.play({ seconds: warmUp(options) });
       const capacity = await session.play({ seconds: options.seconds });
 

@@ -1,6 +1,7 @@
 import { loadConfig } from '../common/config.ts';
 import { AccessTokens } from '../common/identity/access-tokens.ts';
 import { newId } from '../common/ids.ts';
+import { HttpLine } from './generators/http-line.ts';
 import { withDatabase } from './stores.ts';
 import { secrets } from './system.ts';
 
@@ -24,4 +25,21 @@ export async function createPlayers(databaseUrl: string, count: number): Promise
     userId,
     token: tokens.issue({ userId, username: userId, role: 'player', sessionId: 'bench' }).token,
   }));
+}
+
+const LINES = 64;
+
+/** Has each player read the own profile, as a game client does before it plays. */
+export async function signIn(url: string, players: readonly BenchPlayer[]): Promise<void> {
+  const rest = players.values();
+  await Promise.all(
+    Array.from({ length: LINES }, async () => {
+      const line = new HttpLine(url);
+      for (const { token } of rest) {
+        const { status, body } = await line.send('GET', '/api/v1/users/me', token);
+        if (status !== 200) throw new Error(`A player could not sign in: ${status} ${body}`);
+      }
+      await line.close();
+    }),
+  );
 }

@@ -9,7 +9,7 @@ import { usageOf, usageOfTree, type Usage } from './measure/processes.ts';
 import { resetStoreStatistics, storeStatistics, summarizeProfiles } from './measure/profile.ts';
 import { Scrape } from './measure/scrape.ts';
 import type { Options } from './options.ts';
-import { createPlayers, type BenchPlayer } from './players.ts';
+import { createPlayers, signIn, type BenchPlayer } from './players.ts';
 import { findDisagreements } from './proof.ts';
 import { figure, span, type Report, type Table } from './report.ts';
 import { prepare, settleStores, startStores, storesAt, type BenchStores } from './stores.ts';
@@ -56,8 +56,8 @@ export interface SubmitPlan {
   readonly urls?: { readonly databaseUrl: string; readonly redisUrl: string };
 }
 
-/** Enough for 5,000 completions a second with each player within 10 a minute. */
-export const PLAYERS = 30_000;
+/** Enough for 3,300 completions a second with each player within 10 a minute. */
+export const PLAYERS = 20_000;
 export const SMOKE_PLAYERS = 500;
 const WARM_UP_SECONDS = 5;
 
@@ -106,6 +106,7 @@ async function measureCombination(
       const session = startSession(subject, players, options, first);
       try {
         await settleStores(stores);
+        await signIn(subject.url, players);
         await session.play({ seconds: warmUp(options) });
         if (options.profile) await resetStoreStatistics(stores);
         const laurel = await session.play({ seconds: options.seconds });
