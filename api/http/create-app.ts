@@ -79,7 +79,7 @@ export function createApp(deps: AppDeps): Koa {
     const stop = durations.startTimer();
     const given = ctx.get('x-request-id');
     const requestId = requestIdPattern.test(given) ? given : randomUUID();
-    ctx.set('X-Request-Id', requestId);
+    ctx.res.setHeader('X-Request-Id', requestId);
     const ip = clientIp(
       ctx.req.socket.remoteAddress,
       ctx.get('x-forwarded-for') || undefined,
@@ -120,17 +120,38 @@ export function createApp(deps: AppDeps): Koa {
     }),
   );
 
-  const router = new Router();
-  for (const route of routes)
-    router[route.method](PREFIX + route.path, shedder.guard(route, serve(route, deps)));
-  app.use(router.routes());
-  app.use(refuseOtherMethods(router));
+  const sections = new Map<string, Router>();
+  for (const route of routes) {
+    const path = PREFIX + route.path;
+    const router = sections.get(sectionOf(path)) ?? new Router();
+    sections.set(sectionOf(path), router);
+    router[route.method](path, shedder.guard(route, serve(route, deps)));
+  }
+  app.use(dispatchBySection(sections));
   for (const page of pages) app.use(page);
   app.use((ctx) => {
     throw new Problem('NOT_FOUND', `There is nothing at ${ctx.path}. The routes are described at /docs.`);
   });
   return app;
 }
+
+/** The part of the API that a path is of: `actions` for `/api/v1/actions/:actionId`; empty outside of the API. */
+const sectionOf = (path: string): string => /^\/api\/v1\/([^/]*)/i.exec(path)?.[1]?.toLowerCase() ?? '';
+
+/** A router holds a path against every route that it has: each part of the API has one of its own. */
+function dispatchBySection(sections: ReadonlyMap<string, Router>): Koa.Middleware {
+  const works = new Map(
+    [...sections].map(([section, router]) => {
+      const serveRoutes = router.routes() as Koa.Middleware;
+      const refuse = refuseOtherMethods(router);
+      const work: Koa.Middleware = (ctx, next) =>
+        serveRoutes(ctx, () => refuse(ctx, next) as Promise<unknown>);
+      return [section, work];
+    }),
+  );
+  return (ctx, next) => (works.get(sectionOf(ctx.path)) ?? passOn)(ctx, next);
+}
+const passOn: Koa.Middleware = (_ctx, next) => next();
 
 /** The pattern of the route that a request was for. (Koa's types promise one; unmatched requests have none.) */
 const routeOf = (ctx: Koa.Context): string =>
@@ -184,7 +205,7 @@ function serve(route: Route, { authenticate, admission, security }: AppDeps): Ko
       ip,
       userAgent: ctx.get('user-agent').slice(0, 512) || null,
       header: (name) => ctx.get(name) || undefined,
-      setHeader: (name, value) => ctx.set(name, value),
+      setHeader: (name, value) => void ctx.res.setHeader(name, value),
     };
     const reply = await route.handle(input);
     if (route.access === 'admin' && route.method !== 'get') {
