@@ -186,7 +186,7 @@ begin
       window line as (partition by user_id, board order by n)
     ),
     -- The open periods in which completions of a day count.
-    slot as (
+    slot as materialized (
       select d.board, d.day, bp.id as board_period_id
       from (select distinct board, day from running) d
       join leaderboards b on b.key = d.board
@@ -224,7 +224,7 @@ begin
       where own.board = own.leaderboard
       order by own.n
     ),
-    shown as (
+    shown as materialized (
       select t.user_id, u.hidden
       from (select distinct user_id from running) t
       cross join lateral (
