@@ -8,7 +8,7 @@ const file = join(root, 'docs/benchmarks.md');
 
 /** Puts a run's tables into docs/benchmarks.md, between the marks of that benchmark. The words around them stay. */
 export function saveReport(machine: Machine, report: Report): void {
-  const measured = `Measured ${machine.date} UTC; load of the machine in the minute before: ${machine.loadBefore}.`;
+  const measured = `Measured ${machine.date} UTC on ${machine.cores} cores (${machine.cpu}); load in the minute before: ${machine.loadBefore}.`;
   save(report.name, `${measured}\n\n${renderReport(report)}`);
 }
 

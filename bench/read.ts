@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startBaseline } from './baseline/baseline.ts';
+import { startBare, startBaseline } from './baseline/baseline.ts';
 import { readRepeatedly, type Reads } from './generators/reads.ts';
 import { usageOf } from './measure/processes.ts';
 import { summarizeProfiles } from './measure/profile.ts';
@@ -22,7 +22,7 @@ interface Read extends Reads {
   readonly rssMb: number;
 }
 
-/** GET of the top 10 from one API process, and from the baseline. */
+/** GET of the top 10 from one API process, from the baseline, and the same answer from node's own server alone. */
 export async function read(options: Options): Promise<Report> {
   const stores = await startStores();
   try {
@@ -30,26 +30,26 @@ export async function read(options: Options): Promise<Report> {
     await seedScores(stores.databaseUrl, 'global', 'all', BOARD_USERS);
     const laurel: Read[] = [];
     const baseline: Read[] = [];
+    const bare: Read[] = [];
     const profiles = options.profile ? await mkdtemp(join(tmpdir(), 'laurel-bench-profiles-')) : undefined;
     for (let i = 0; i < options.repeat; i += 1) {
       const system = await startSystem(stores, { api: 1, workers: 1, profiles });
       try {
         await settleStores(stores);
-        for (const server of system.api) laurel.push(await measure(server, options.seconds));
+        const [server] = system.api;
+        if (!server) throw new Error('no API process was started');
+        laurel.push(await measure(server, options.seconds));
+        bare.push(await measureAlone(await startBare(server.url + PATH), options.seconds));
       } finally {
         await system.stop();
       }
       const players = await createPlayers(stores.databaseUrl, 100);
       const server = await startBaseline(stores, players, players.length);
-      try {
-        baseline.push(await measure(server, options.seconds));
-      } finally {
-        await server.stop();
-      }
+      baseline.push(await measureAlone(server, options.seconds));
     }
     const costs = profiles === undefined ? [] : summarizeProfiles(profiles);
     if (profiles !== undefined) await rm(profiles, { recursive: true, force: true });
-    return report(options, laurel, baseline, costs);
+    return report(options, { laurel, baseline, bare }, costs);
   } finally {
     await stores.stop();
   }
@@ -67,10 +67,18 @@ async function measure(server: ServerProcess, seconds: number): Promise<Read> {
   };
 }
 
+/** Measures a server, and stops it. */
+async function measureAlone(server: ServerProcess, seconds: number): Promise<Read> {
+  try {
+    return await measure(server, seconds);
+  } finally {
+    await server.stop();
+  }
+}
+
 function report(
   options: Options,
-  laurel: readonly Read[],
-  baseline: readonly Read[],
+  { laurel, baseline, bare }: Readonly<Record<'laurel' | 'baseline' | 'bare', readonly Read[]>>,
   costs: readonly Table[],
 ): Report {
   const row = (name: string, reads: readonly Read[]): string[] => [
@@ -83,7 +91,8 @@ function report(
     span(reads.map(({ rssMb }) => rssMb)),
     span(reads.map(({ errors }) => errors)),
   ];
-  const ratio = span(laurel.map(({ perSecond }, i) => perSecond / (baseline[i]?.perSecond ?? NaN)));
+  const ratioTo = (others: readonly Read[]): string =>
+    span(laurel.map(({ perSecond }, i) => perSecond / (others[i]?.perSecond ?? NaN)));
   return {
     name: 'read',
     command: `npm run bench -- read --seconds ${options.seconds}`,
@@ -103,13 +112,20 @@ function report(
         rows: [
           row('Laurel', laurel),
           row('baseline', baseline),
-          ['Laurel / baseline', ratio, '', '', '', '', '', ''],
+          row('node:http alone', bare),
+          ['Laurel / baseline', ratioTo(baseline), '', '', '', '', '', ''],
+          ['Laurel / node:http alone', ratioTo(bare), '', '', '', '', '', ''],
         ],
       },
       ...costs,
     ],
-    notes: ['autocannon measures latencies in whole milliseconds.'],
-    data: { laurel, baseline },
-    faults: [...laurel, ...baseline].flatMap(({ errors }) => (errors > 0 ? [`${errors} reads failed`] : [])),
+    notes: [
+      'autocannon measures latencies in whole milliseconds.',
+      'node:http alone: a server without a framework that sends the same headers and body, whatever it is asked.',
+    ],
+    data: { laurel, baseline, bare },
+    faults: [...laurel, ...baseline, ...bare].flatMap(({ errors }) =>
+      errors > 0 ? [`${errors} reads failed`] : [],
+    ),
   };
 }

@@ -110,7 +110,7 @@ export function environmentOf(stores: BenchStores): Record<string, string> {
 }
 
 /** What stands between `node` and its file in docker-compose.yml: how production runs a tier. */
-function nodeFlagsOf(tier: Tier): string[] {
+export function nodeFlagsOf(tier: Tier): string[] {
   const { services } = parse(readFileSync(join(root, 'docker-compose.yml'), 'utf8'), { merge: true }) as {
     services: Record<Tier, { command: string[] }>;
   };

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
+import type { BareAnswer } from './bare.ts';
 import type { BenchPlayer } from '../players.ts';
 import { withDatabase, withRedis, type BenchStores } from '../stores.ts';
-import { environmentOf, startServer, type ServerProcess } from '../system.ts';
+import { environmentOf, nodeFlagsOf, startServer, type ServerProcess } from '../system.ts';
 
 /** Starts the hand-written scoreboard on the same stores, for the same players, with an empty board. */
 export async function startBaseline(
@@ -29,10 +30,22 @@ export async function startBaseline(
   });
   return startServer(
     'baseline',
-    ['--import', 'tsx', 'bench/baseline/server.ts'],
+    [...nodeFlagsOf('api'), '--import', 'tsx', 'bench/baseline/server.ts'],
     'PORT',
     environmentOf(stores),
   );
+}
+
+/** Starts a server that is node:http alone, and answers as the URL does now. */
+export async function startBare(url: string): Promise<ServerProcess> {
+  const response = await fetch(url);
+  const answer: BareAnswer = {
+    headers: [...response.headers].filter(([name]) => !['connection', 'keep-alive', 'date'].includes(name)),
+    body: await response.text(),
+  };
+  return startServer('bare', [...nodeFlagsOf('api'), '--import', 'tsx', 'bench/baseline/bare.ts'], 'PORT', {
+    ANSWER: JSON.stringify(answer),
+  });
 }
 
 /** What of the acknowledged completions is not where it must be: nothing, if the baseline is right. */
