@@ -172,7 +172,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     secureCookies: config.NODE_ENV === 'production',
     inside: bullBoard(queues),
   });
-  const app = createApp({
+  const answer = createApp({
     config,
     log,
     metrics,
@@ -198,11 +198,9 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     redis: async () => (await redis.ping()) === 'PONG',
     catalog: () => catalog.loaded,
   });
-  const callback = app.callback();
-
   return {
     handle: (request, response) => {
-      if (!health.handle(request, response)) void callback(request, response);
+      if (!health.handle(request, response)) answer(request, response);
     },
     close: () => shutdown.run(),
   };

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { IncomingMessage, ServerResponse } from 'node:http';
+import { IncomingMessage, ServerResponse, type RequestListener } from 'node:http';
 import { Socket } from 'node:net';
 import cors from '@koa/cors';
 import Router from '@koa/router';
@@ -14,6 +14,7 @@ import { isRedisAway } from '../../common/redis.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
 import type { Authenticate } from './authenticate.ts';
 import { clientIp } from '../../common/client-ip.ts';
+import { KeptReplies } from './kept-replies.ts';
 import { Problem, unavailable } from './problem.ts';
 import { readBody } from './body.ts';
 import type { Input, Route } from './route.ts';
@@ -63,9 +64,15 @@ const securityHeaders: readonly [string, string][] = (() => {
   return Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]);
 })();
 
+/** The one that the client gave, if it is one; else a new one. */
+function requestIdOf({ headers }: IncomingMessage): string {
+  const given = headers['x-request-id'];
+  return typeof given === 'string' && requestIdPattern.test(given) ? given : randomUUID();
+}
+
 /** The HTTP application: what every request goes through, around routes that are values. */
-export function createApp(deps: AppDeps): Koa {
-  const { config, log, metrics, security, shedder, routes, pages } = deps;
+export function createApp(deps: AppDeps): RequestListener {
+  const { config, log, metrics, security, shedder, admission, routes, pages } = deps;
   const app = new Koa();
   const durations = metrics.histogram(
     'laurel_http_request_duration_seconds',
@@ -73,18 +80,27 @@ export function createApp(deps: AppDeps): Koa {
     ['method', 'route', 'status'] as const,
   );
 
+  const ipOf = ({ socket, headers }: IncomingMessage): string =>
+    clientIp(
+      socket.remoteAddress,
+      headers['x-forwarded-for']?.toString() || undefined,
+      config.TRUSTED_PROXIES,
+    );
+  const kept = new KeptReplies({
+    admission,
+    shedder,
+    limited: config.RATE_LIMIT_IP_PER_MINUTE > 0,
+    ipOf,
+    requestIdOf,
+  });
+
   app.on('error', (err: Error) => log.error({ err }, 'answering failed'));
 
   app.use(async (ctx, next) => {
     const stop = durations.startTimer();
-    const given = ctx.get('x-request-id');
-    const requestId = requestIdPattern.test(given) ? given : randomUUID();
+    const requestId = requestIdOf(ctx.req);
     ctx.res.setHeader('X-Request-Id', requestId);
-    const ip = clientIp(
-      ctx.req.socket.remoteAddress,
-      ctx.get('x-forwarded-for') || undefined,
-      config.TRUSTED_PROXIES,
-    );
+    const ip = ipOf(ctx.req);
     ctx.state['ip'] = ip;
     for (const [name, value] of securityHeaders) ctx.res.setHeader(name, value);
     try {
@@ -97,7 +113,15 @@ export function createApp(deps: AppDeps): Koa {
       const userId = ctx.state['userId'] as string | undefined;
       security.refused(problem, { ip, userId, requestId, method: ctx.method, route: routeOf(ctx) });
     }
-    stop({ method: ctx.method, route: routeOf(ctx), status: ctx.status });
+    const route = routeOf(ctx);
+    stop({ method: ctx.method, route, status: ctx.status });
+    const { stillHolds } = ctx.state as { stillHolds?: () => boolean };
+    if (stillHolds) {
+      const [sent, unchanged] = [200, 304].map((status) =>
+        durations.labels({ method: 'GET', route, status }),
+      );
+      kept.keep(ctx, stillHolds, (seconds, status) => (status === 304 ? unchanged : sent)?.observe(seconds));
+    }
   });
 
   const allowed = new Set(config.CORS_ORIGINS);
@@ -125,14 +149,15 @@ export function createApp(deps: AppDeps): Koa {
     const path = PREFIX + route.path;
     const router = sections.get(sectionOf(path)) ?? new Router();
     sections.set(sectionOf(path), router);
-    router[route.method](path, shedder.guard(route, serve(route, deps)));
+    router[route.method](path, shedder.guard(route, serve(route, deps, kept)));
   }
   app.use(dispatchBySection(sections));
   for (const page of pages) app.use(page);
   app.use((ctx) => {
     throw new Problem('NOT_FOUND', `There is nothing at ${ctx.path}. The routes are described at /docs.`);
   });
-  return app;
+  const callback = app.callback();
+  return kept.before((request, response) => void callback(request, response));
 }
 
 /** The part of the API that a path is of: `actions` for `/api/v1/actions/:actionId`; empty outside of the API. */
@@ -184,19 +209,19 @@ function addressReader({ method, params, query }: Route): (ctx: Koa.Context) => 
 }
 
 /** What one route does with a request: who is it, may they, is it well-formed, is it within the limits, and then the work. */
-function serve(route: Route, { authenticate, admission, security }: AppDeps): Koa.Middleware {
+function serve(
+  route: Route,
+  { authenticate, admission, security }: AppDeps,
+  kept: KeptReplies,
+): Koa.Middleware {
   const addressed = addressReader(route);
   const checkBody = route.body && validator('body', route.body);
   return async (ctx) => {
     const caller = await authenticate(ctx, route.access);
     const ip = ctx.state['ip'] as string;
     if (route.read) {
-      const limits = await admission.admitRead({
-        kind: 'read',
-        ip,
-        ...(caller && { userId: caller.profile.userId }),
-      });
-      ctx.set(limits);
+      const userId = caller && { userId: caller.profile.userId };
+      ctx.set(await (kept.verdictOn(ctx.req) ?? admission.admitRead({ kind: 'read', ip, ...userId })));
     }
     const input: Input = {
       ...addressed(ctx),
@@ -219,6 +244,7 @@ function serve(route: Route, { authenticate, admission, security }: AppDeps): Ko
         status: reply.status,
       });
     }
+    if (reply.stillHolds && !caller) ctx.state['stillHolds'] = reply.stillHolds;
     ctx.status = reply.status;
     if (reply.headers) ctx.set({ ...reply.headers });
     if (reply.body === undefined) {

@@ -34,6 +34,8 @@ export interface Reply {
   /** JSON, or a body that is ready to be sent as `type` */
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Of a reply that is the same for whoever asks without a token: whether it would still be. Without it none is kept. */
+  readonly stillHolds?: () => boolean;
 }
 
 /** What a route can answer, for its documentation. */

@@ -108,20 +108,30 @@ export class LoadShedder {
 
   /** @throws UNAVAILABLE when a request of this class is one too many */
   admit(sacrifice: Sacrifice): void {
-    const { requests, loop_delay, backlog } = this.#loads();
-    const ranges = order[sacrifice];
-    const share = Math.max(
-      progress(Math.max(requests, loop_delay), ranges.process),
-      ranges.backlog ? progress(backlog, ranges.backlog) : 0,
-    );
+    const share = this.#shareOf(sacrifice);
     if (share === 0 || this.#random() >= share) return;
     this.#counter.inc({ class: sacrifice });
     this.#report();
     throw refusals[Math.floor(this.#random() * refusals.length)];
   }
 
+  /** Whether anonymous reads, which go first, are being refused now. */
+  get isSheddingReads(): boolean {
+    return this.#shareOf('anonymous_read') > 0;
+  }
+
   close(): void {
     clearInterval(this.#reports);
+  }
+
+  /** The share of a class that is refused now, 0 to 1. */
+  #shareOf(sacrifice: Sacrifice): number {
+    const { requests, loop_delay, backlog } = this.#loads();
+    const ranges = order[sacrifice];
+    return Math.max(
+      progress(Math.max(requests, loop_delay), ranges.process),
+      ranges.backlog ? progress(backlog, ranges.backlog) : 0,
+    );
   }
 
   #loads(): { requests: number; loop_delay: number; backlog: number } {

@@ -84,10 +84,19 @@ export class Boards {
     return source;
   }
 
+  #keyOf(board: BoardRef, from: PageStart, limit: number): string {
+    const start = 'after' in from ? encodeCursor(from.after) : from.offset;
+    return `${this.#versions.get(boardId(board)) ?? 0}:${boardId(board)}:${start}:${limit}`;
+  }
+
+  /** The page that is in memory, if it is fresh. */
+  freshPage(board: BoardRef, from: PageStart, limit: number): Promise<RenderedPage> | undefined {
+    return this.#pages.get(this.#keyOf(board, from, limit));
+  }
+
   /** A page, from memory when it is fresh. Many who ask at once cause one read. */
   page(board: BoardRef, from: PageStart, limit: number): Promise<RenderedPage> {
-    const start = 'after' in from ? encodeCursor(from.after) : from.offset;
-    const key = `${this.#versions.get(boardId(board)) ?? 0}:${boardId(board)}:${start}:${limit}`;
+    const key = this.#keyOf(board, from, limit);
     const kept = this.#pages.get(key);
     if (kept) return kept;
     const page = this.#render(board, from, limit);

@@ -72,19 +72,26 @@ export function leaderboardRoutes({
   friends,
   publicReads,
 }: LeaderboardDeps): Route[] {
-  /** @throws LEADERBOARD_NOT_FOUND, also for a period that the board does not have and for one that the caller may not see */
-  function find(key: string, period: Period, caller: Caller | undefined, at = Date.now()): BoardRef {
+  /** @returns undefined for a period that the board does not have, and for one that the caller may not see */
+  function boardFor(
+    key: string,
+    period: Period,
+    caller: Caller | undefined,
+    at: number,
+  ): BoardRef | undefined {
     const known = catalog.leaderboard(key);
-    if (
-      !known?.periods.includes(period) ||
-      (known.visibility === 'private' && caller?.identity.role !== 'admin')
-    ) {
-      throw new Problem(
-        'LEADERBOARD_NOT_FOUND',
-        'There is no such leaderboard, or it does not have this period. GET /leaderboards lists them.',
-      );
-    }
-    return boardAt(key, period, at);
+    const isHidden = known?.visibility === 'private' && caller?.identity.role !== 'admin';
+    return known?.periods.includes(period) && !isHidden ? boardAt(key, period, at) : undefined;
+  }
+
+  /** As `boardFor`. @throws LEADERBOARD_NOT_FOUND */
+  function find(key: string, period: Period, caller: Caller | undefined, at = Date.now()): BoardRef {
+    const board = boardFor(key, period, caller, at);
+    if (board) return board;
+    throw new Problem(
+      'LEADERBOARD_NOT_FOUND',
+      'There is no such leaderboard, or it does not have this period. GET /leaderboards lists them.',
+    );
   }
 
   const userIn = (userId: string, caller: Caller | undefined): string => {
@@ -198,15 +205,21 @@ export function leaderboardRoutes({
             errors: [{ path: 'cursor', message: 'is not one that a page returned' }],
           });
         }
-        const { body, etag } = await boards.page(board, after ? { after } : { offset }, limit);
+        const from = after ? { after } : { offset };
+        const page = boards.page(board, from, limit);
+        const { body, etag } = await page;
         const headers = {
           ETag: etag,
           'Cache-Control': `${shared}, max-age=1, stale-while-revalidate=5`,
           'Content-Type': 'application/json; charset=utf-8',
         };
-        return matches(header('if-none-match'), etag)
-          ? { status: 304, headers }
-          : { status: 200, body, headers };
+        if (matches(header('if-none-match'), etag)) return { status: 304, headers };
+        const stillHolds = (): boolean => {
+          const at = date === undefined ? Date.now() : Date.parse(date);
+          const shown = boardFor(params.key, period, undefined, at);
+          return shown !== undefined && boards.freshPage(shown, from, limit) === page;
+        };
+        return { status: 200, body, headers, stillHolds };
       },
     }),
     route<{ key: string; userId: string }, { period: Period; neighbors: number }>({

@@ -1,9 +1,10 @@
 import { expect } from 'chai';
-import { before } from 'mocha';
+import { after, before } from 'mocha';
+import { administrator } from '../support/administrator.ts';
 import { eventually } from '../support/eventually.ts';
 import { call, Player, type Answer } from '../support/player.ts';
 import { useStores } from '../support/stores.ts';
-import { startTier, useSystem } from '../support/system.ts';
+import { startTier, useSystem, type RunningTier } from '../support/system.ts';
 
 describe('reading boards', () => {
   const stores = useStores();
@@ -283,4 +284,118 @@ describe('reading boards', () => {
       await closed.stop();
     }
   });
+
+  for (const limit of [0, 150])
+    describe(`asked for again, with ${limit === 0 ? 'no limit' : 'a limit'} for an address`, () => {
+      let api: RunningTier;
+      before(async () => {
+        api = await startTier('api', stores, {
+          RATE_LIMIT_IP_PER_MINUTE: String(limit),
+          RATE_LIMIT_BLOCK_AFTER: '4',
+          CORS_ORIGINS: 'https://game.example',
+        });
+      });
+      after(() => api.stop());
+      const get = (path: string, options?: Parameters<typeof call>[3]): Promise<Answer> =>
+        call(api.url, 'GET', path, options);
+      const address = '/leaderboards/game1?limit=50';
+      let fresh = 50;
+      /** The same page, at an address that nobody has asked for yet. */
+      const newAddress = (): string => `/leaderboards/game1?limit=${(fresh += 1)}`;
+      /** What must not depend on whether the page was asked for before. */
+      const comparable = ({ status, headers, body }: Answer): unknown => ({
+        status,
+        body,
+        headers: Object.fromEntries(
+          Object.entries(headers).filter(([name]) => !['date', 'x-request-id', 'ratelimit'].includes(name)),
+        ),
+      });
+      const requestIdIn = ({ headers }: Answer): unknown => headers['x-request-id'];
+
+      it('is answered alike, to whoever asks in whatever way', async () => {
+        const { headers } = await get(address);
+        const etag = String(headers['etag']);
+        const ways: Record<string, Parameters<typeof call>[3]> = {
+          plainly: {},
+          'with what one has': { headers: { 'if-none-match': etag } },
+          'with something older': { headers: { 'if-none-match': '"older"' } },
+          'with one of several': { headers: { 'if-none-match': `"older", W/${etag}` } },
+          'from a page': { headers: { origin: 'https://game.example' } },
+          'with a token': { token: players[0]!.token },
+          'with a bad token': { headers: { authorization: 'Bearer nonsense' } },
+        };
+        for (const [way, options] of Object.entries(ways)) {
+          const first = await get(newAddress(), options);
+          // A kept page is at most a quarter of a second old: of several in a row most are kept.
+          for (let i = 0; i < 5; i += 1) {
+            await get(address);
+            const again = await get(address, options);
+            expect(comparable(again), way).to.deep.equal(comparable(first));
+            expect(requestIdIn(again), way).to.be.a('string').that.does.not.equal(requestIdIn(first));
+          }
+        }
+        const own = { headers: { 'x-request-id': 'the-caller-knows-it' } };
+        for (const path of [newAddress(), address, address]) {
+          expect(requestIdIn(await get(path, own))).to.equal('the-caller-knows-it');
+        }
+      });
+
+      it('is counted each time, in the limits and in the figures', async () => {
+        const counted = async (): Promise<number> => {
+          const text = await (await fetch(`${api.url}/metrics`)).text();
+          const lines = text.matchAll(
+            /laurel_http_request_duration_seconds_count\{.*route="\/api\/v1\/leaderboards\/:key"[^\n]*\} (\d+)/g,
+          );
+          return [...lines].reduce((sum, [, count]) => sum + Number(count), 0);
+        };
+        const remaining = ({ headers }: Answer): unknown => /r=(\d+)/.exec(String(headers['ratelimit']))?.[1];
+        const before = await counted();
+        const first = remaining(await get(address));
+        for (let i = 1; i <= 10; i += 1)
+          expect(remaining(await get(address))).to.equal(limit === 0 ? undefined : String(Number(first) - i));
+        await eventually(async () => expect(await counted()).to.equal(before + 11));
+      });
+
+      it('is not shown any more once the leaderboard is hidden', async () => {
+        const { token } = await administrator(stores.databaseUrl, system.api[0]!.url);
+        const hide = async (visibility: 'public' | 'private'): Promise<void> => {
+          const path = '/admin/leaderboards/game2';
+          const { status } = await call(system.api[0]!.url, 'PATCH', path, { token, body: { visibility } });
+          expect(status).to.equal(200);
+        };
+        const page = '/leaderboards/game2?limit=20';
+        for (let i = 0; i < 3; i += 1) expect((await get(page)).status).to.equal(200);
+        await hide('private');
+        try {
+          await eventually(async () =>
+            expect(problem(await get(page))).to.deep.equal([404, 'LEADERBOARD_NOT_FOUND']),
+          );
+        } finally {
+          await hide('public');
+          await eventually(async () => expect((await get(page)).status).to.equal(200));
+        }
+      });
+
+      it('shows what has changed', async () => {
+        const page = '/leaderboards/game2?limit=20';
+        const before = (await get(page)).body.entries[0].score;
+        expect((await elsewhere.play(system.api[0]!.url, 'COMPLETE_TASK', 'game2')).status).to.equal(200);
+        await eventually(async () => expect((await get(page)).body.entries[0].score).to.equal(before + 10));
+      });
+
+      if (limit > 0)
+        it('is refused when the limit is reached, and not before', async () => {
+          const left = Number(/r=(\d+)/.exec(String((await get(address)).headers['ratelimit']))?.[1]);
+          for (let i = 0; i < left; i += 1) expect((await get(address)).status).to.equal(200);
+          const refused = [await get(address), await get(address), await get(address), await get(address)];
+          expect(refused.map(problem)).to.deep.equal(Array.from({ length: 4 }, () => [429, 'RATE_LIMITED']));
+          // Each is counted once as a refusal, too: the fourth blocks.
+          expect(refused.map(({ body }) => /blocked/.test(body.detail))).to.deep.equal([
+            false,
+            false,
+            false,
+            true,
+          ]);
+        });
+    });
 });
