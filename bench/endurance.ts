@@ -11,12 +11,15 @@ import {
   SMOKE_PLAYERS,
   startSession,
   warmUp,
+  type Measured,
   type SubmitPlan,
 } from './submit.ts';
 import { startSystem } from './system.ts';
 
 /** How much of the capacity is asked for. */
 const SHARE = 0.8;
+/** A machine that is shared is not always as fast: what it can do for long is the least of several runs. */
+const CAPACITY_RUNS = 3;
 /** Enough for every play to find one. */
 const CONNECTIONS = 1000;
 const SMOKE_CONNECTIONS = 200;
@@ -42,7 +45,10 @@ export async function endurance(options: Options, plan: SubmitPlan = {}): Promis
       await settleStores(stores);
       await signIn(subject.url, players);
       await session.play({ seconds: warmUp(options) });
-      const capacity = await session.play({ seconds: options.seconds });
+      const capacities: Measured[] = [];
+      while (capacities.length < CAPACITY_RUNS)
+        capacities.push(await session.play({ seconds: options.seconds }));
+      const capacity = capacities.reduce((least, one) => (one.perSecond < least.perSecond ? one : least));
       const memory = new MemoryWatch(() => subject.usage(), smoke ? SMOKE_WATCH_MS : WATCH_MS);
       const measured = await session.play({
         seconds: options.enduranceSeconds,
@@ -51,7 +57,7 @@ export async function endurance(options: Options, plan: SubmitPlan = {}): Promis
       });
       memory.stop();
       const faults = [
-        ...errorsOf('at capacity', capacity),
+        ...capacities.flatMap((one) => errorsOf('at capacity', one)),
         ...errorsOf('for long', measured),
         ...(await findDisagreements(stores, session.acknowledged, ['global', 'game1', 'game2'])),
       ];
@@ -74,7 +80,7 @@ export async function endurance(options: Options, plan: SubmitPlan = {}): Promis
             ],
             rows: [
               [
-                `capacity, ${options.inFlight} in flight for ${options.seconds} s`,
+                `capacity, ${options.inFlight} in flight, the least of ${CAPACITY_RUNS} x ${options.seconds} s`,
                 capacity.perSecond,
                 capacity.start.p99,
                 capacity.complete.p50,
@@ -112,7 +118,7 @@ export async function endurance(options: Options, plan: SubmitPlan = {}): Promis
           'Redis keeps what each completion was answered with for 15 minutes, for replays, and Postgres fills its buffers: both grow with what was played, up to that.',
           'Afterwards: acknowledged = ledger = scores = Redis.',
         ],
-        data: { capacity, measured, memory },
+        data: { capacities, measured, memory },
         faults,
       };
     } finally {
