@@ -82,7 +82,7 @@ end $$;
 -- are empty and their statistics tell nothing, and must be right when they have grown: hence the settings, the fences
 -- (`offset 0`), and the actions that are read once, by id, into arrays.
 create function apply_completions(items jsonb) returns jsonb language plpgsql
-  set enable_seqscan = off set enable_mergejoin = off set jit = off as $$
+  set enable_seqscan = off set enable_indexonlyscan = off set enable_mergejoin = off set jit = off as $$
 declare
   ids text[];
   taken actions[];                                -- those that count now
@@ -173,7 +173,10 @@ begin
       join leaderboards b on b.key = k.board
       join board_periods bp on bp.leaderboard = b.key and bp.period = 'all' and bp.starts_at = timestamptz '1970-01-01 00:00:00+00'
       left join lateral (
-        select score, reached_at from scores where user_id = t.user_id and board_period_id = bp.id offset 0
+        -- As a pair, which the primary key alone can look up. To a planner that has seen an empty table, scores_ranked
+        -- would be as good, and walk the whole board for each row.
+        select score, reached_at from scores
+        where (user_id, board_period_id) >= (t.user_id, bp.id) and (user_id, board_period_id) <= (t.user_id, bp.id) offset 0
       ) s on true
     ),
     running as materialized (

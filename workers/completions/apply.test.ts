@@ -202,4 +202,53 @@ describe('apply_completions', function () {
     expect(strip(a)).to.deep.equal(strip(b));
     expect(a.items.at(-1)).to.include({ previous: 290, current: 300 });
   });
+
+  it('finds scores by their key, though its plans were made when the tables were known to be empty', async () => {
+    const own = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 1 }, 'test');
+    try {
+      await own.raw('truncate scores');
+      await own.raw('vacuum analyze scores');
+      const walked = async (): Promise<number> => {
+        await own.raw('select pg_stat_force_next_flush()');
+        const { rows } = await own.raw<{ rows: { walked: string }[] }>(
+          `select idx_tup_read as walked from pg_stat_user_indexes where indexrelname = 'scores_ranked'`,
+        );
+        return Number(rows[0]?.walked);
+      };
+      const before = await walked();
+      const ownLedger = new Ledger(own);
+      for (let batch = 0; batch < 10; batch += 1) {
+        const ids = Array.from({ length: 10 }, (_, n) => `planned-${batch}-${n}`);
+        await own('users').insert(ids.map((id) => ({ id, username: id, username_key: id })));
+        await own('actions').insert(
+          ids.map((id) => ({
+            id,
+            user_id: id,
+            type: 'COMPLETE_TASK',
+            leaderboard: 'game1',
+            points: 10,
+            token_hash: Buffer.from(TOKEN_HASH, 'hex'),
+            started_at: new Date(BEGIN),
+            expires_at: new Date(BEGIN + 60_000),
+          })),
+        );
+        const { items } = await ownLedger.apply(
+          ids.map((id) => ({
+            kind: 'completion',
+            actionId: id,
+            userId: id,
+            acceptedAt: BEGIN + batch,
+            tokenHash: TOKEN_HASH,
+            ip: null,
+            userAgent: null,
+            replyTo: 'test',
+          })),
+        );
+        expect(items.map(({ outcome }) => outcome)).to.deep.equal(ids.map(() => 'completed'));
+      }
+      expect(await walked()).to.equal(before);
+    } finally {
+      await own.destroy();
+    }
+  });
 });
