@@ -43,7 +43,7 @@ end $$;
 -- [[leaderboard, period, starts at, ends at, [[user id, score, reached at, hidden], ...]], ...], times in ms. A banned or
 -- erased user's are hidden.
 create function index_rows(user_ids text[], board_period_ids integer[]) returns jsonb language plpgsql stable
-  set enable_seqscan = off set enable_mergejoin = off set jit = off as $$
+  set enable_seqscan = off set enable_indexonlyscan = off set enable_mergejoin = off set jit = off as $$
 begin
   return (
     select coalesce(jsonb_agg(
@@ -55,8 +55,12 @@ begin
       cross join lateral (
         select banned_at is not null or erased_at is not null as hidden from users where id = i.user_id offset 0
       ) u
+      cross join unnest(board_period_ids) as p(id)
+      -- As a pair, which the primary key alone can look up. To a planner that has seen an empty table, scores_ranked
+      -- would be as good, and walk the whole board for each row.
       cross join lateral (
-        select * from scores where user_id = i.user_id and board_period_id = any (board_period_ids) offset 0
+        select * from scores
+        where (user_id, board_period_id) >= (i.user_id, p.id) and (user_id, board_period_id) <= (i.user_id, p.id) offset 0
       ) s
       group by s.board_period_id
     ) r
@@ -173,8 +177,7 @@ begin
       join leaderboards b on b.key = k.board
       join board_periods bp on bp.leaderboard = b.key and bp.period = 'all' and bp.starts_at = timestamptz '1970-01-01 00:00:00+00'
       left join lateral (
-        -- As a pair, which the primary key alone can look up. To a planner that has seen an empty table, scores_ranked
-        -- would be as good, and walk the whole board for each row.
+        -- By the primary key alone, as in index_rows.
         select score, reached_at from scores
         where (user_id, board_period_id) >= (t.user_id, bp.id) and (user_id, board_period_id) <= (t.user_id, bp.id) offset 0
       ) s on true

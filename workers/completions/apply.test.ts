@@ -232,19 +232,21 @@ describe('apply_completions', function () {
             expires_at: new Date(BEGIN + 60_000),
           })),
         );
-        const { items } = await ownLedger.apply(
-          ids.map((id) => ({
-            kind: 'completion',
-            actionId: id,
-            userId: id,
-            acceptedAt: BEGIN + batch,
-            tokenHash: TOKEN_HASH,
-            ip: null,
-            userAgent: null,
-            replyTo: 'test',
-          })),
-        );
-        expect(items.map(({ outcome }) => outcome)).to.deep.equal(ids.map(() => 'completed'));
+        const jobs = ids.map((id) => ({
+          kind: 'completion' as const,
+          actionId: id,
+          userId: id,
+          acceptedAt: BEGIN + batch,
+          tokenHash: TOKEN_HASH,
+          ip: null,
+          userAgent: null,
+          replyTo: 'test',
+        }));
+        // A repetition writes nothing, and reads the rows for Redis again.
+        for (const expected of ['completed', 'duplicate']) {
+          const { items } = await ownLedger.apply(jobs);
+          expect(items.map(({ outcome }) => outcome)).to.deep.equal(ids.map(() => expected));
+        }
       }
       expect(await walked()).to.equal(before);
     } finally {
