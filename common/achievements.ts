@@ -1,5 +1,8 @@
-/** Places on the global leaderboard, all time, that a user reaches once. Milestones of the score stand in SQL, where they unlock. */
-const rankMilestones = [100, 10, 3, 1] as const;
+/**
+ * Places that it means something to enter, the best one first. On the global leaderboard, all time, each is an achievement.
+ * Achievements of the score stand in SQL, where they unlock.
+ */
+export const rankThresholds = [1, 3, 10, 100] as const;
 
 /** What an achievement is called, by its key; a key of an older version is its own title. */
 export function achievementTitle(key: string): string {
@@ -9,6 +12,11 @@ export function achievementTitle(key: string): string {
   return key;
 }
 
-/** Keys of the rank achievements that a user has at a rank (1-based): second place is in the top 3, 10 and 100. */
+/** Keys of the rank achievements that a user has at a rank (1-based): second place is in the top 100, 10 and 3. */
 export const rankAchievements = (rank: number | undefined): string[] =>
-  rank === undefined ? [] : rankMilestones.filter((place) => rank <= place).map((place) => `rank-${place}`);
+  rank === undefined
+    ? []
+    : rankThresholds
+        .filter((place) => rank <= place)
+        .map((place) => `rank-${place}`)
+        .reverse();

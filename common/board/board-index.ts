@@ -1,3 +1,4 @@
+import { rankThresholds } from '../achievements.ts';
 import { channels } from '../events.ts';
 import { newId } from '../ids.ts';
 import { loadScript, scriptCaller, unwrap, type Redis } from '../redis.ts';
@@ -38,12 +39,33 @@ export interface IndexedEntry extends Entry {
   readonly named: boolean;
 }
 
-/** What became of a board's changes: 1-based ranks before and after each, null for none. */
+/** What is to be put into a board. */
+export interface BoardChanges {
+  readonly board: BoardRef;
+  /** made one after the other; the ranks before and after each are told */
+  readonly steps: readonly ScoreChange[];
+  /** each user once; who comes near the top is told the ranks, and the others cost Redis far less */
+  readonly rest?: readonly ScoreChange[];
+}
+
+/** 1-based ranks before and after a change, null for none. */
+export interface RankMove {
+  readonly previous: number | null;
+  readonly current: number | null;
+}
+
+/** What became of a board's changes. */
 export interface AppliedChanges {
   /** False while the board is being made again: ranks are not to be trusted then. */
   readonly ready: boolean;
-  readonly ranks: readonly { previous: number | null; current: number | null }[];
+  /** for each step, in order */
+  readonly ranks: readonly RankMove[];
+  /** those of the rest that came near the top, by their place in it */
+  readonly nearTop: readonly (RankMove & { readonly place: number })[];
 }
+
+/** Nobody is told of ranks below this one. */
+const NEAR_TOP = Math.max(...rankThresholds);
 
 /** The hash tag keeps a board's keys together on one node of a cluster, and spreads boards over nodes. */
 const tag = (board: BoardRef): string => `laurel:{${board.leaderboard}:${board.period}:${board.startsAt}}`;
@@ -86,6 +108,17 @@ export const decodeMember = (member: string, negatedScore: string): Entry => ({
   reachedAt: Number.parseInt(member.slice(0, TIME_DIGITS), 16),
 });
 
+/**
+ * Rows for a script: user ids, negated scores, times. As one argument, because to make three of each row, and to tell them
+ * apart again, costs more than the rows themselves.
+ */
+const columns = (rows: readonly ScoreChange[]): string =>
+  JSON.stringify([
+    rows.map(({ userId }) => userId),
+    rows.map(({ score }) => (score === 'stray' ? score : `${0 - score}`)),
+    rows.map(({ reachedAt }) => (reachedAt === null ? '' : encodeTime(reachedAt))),
+  ]);
+
 /** The fields that events bear of their board, as the inside of a JSON object. */
 const eventFields = (board: BoardRef): string => JSON.stringify(board).slice(1, -1);
 
@@ -107,16 +140,13 @@ export class BoardIndex implements BoardSource {
   }
 
   /**
-   * Applies changes to boards in one round trip, each board's in order. Older states than the board's own are passed
-   * over, so that any call may be repeated.
+   * Applies changes to boards in one round trip. Older states than the board's own are passed over, so that any call may be
+   * repeated.
    */
-  async apply(
-    changes: readonly (readonly [BoardRef, readonly ScoreChange[]])[],
-    options?: { overwrite: boolean },
-  ): Promise<AppliedChanges[]> {
+  async apply(changes: readonly BoardChanges[], options?: { overwrite: boolean }): Promise<AppliedChanges[]> {
     const now = Date.now();
     const replies = await this.#scripts.pipeline(
-      changes.map(([board, rows]) => [
+      changes.map(({ board, steps, rest = [] }) => [
         scripts.apply,
         rankedKey(board),
         membersKey(board),
@@ -125,22 +155,22 @@ export class BoardIndex implements BoardSource {
         channels.boards,
         eventFields(board),
         options?.overwrite ? '1' : '0',
-        ...rows.flatMap((row) => [
-          row.userId,
-          row.score,
-          row.reachedAt === null ? '' : encodeTime(row.reachedAt),
-        ]),
+        columns(steps),
+        columns(rest),
+        NEAR_TOP,
       ]),
     );
-    return replies.map((reply) => {
-      const [ready, ...ranks] = reply as number[];
-      return {
-        ready: ready === 1,
-        ranks: Array.from({ length: ranks.length / 2 }, (_, i) => ({
-          previous: rankOf(ranks[2 * i]),
-          current: rankOf(ranks[2 * i + 1]),
-        })),
-      };
+    return replies.map((reply, i) => {
+      const [ready, ...figures] = reply as number[];
+      const steps = changes[i]?.steps.length ?? 0;
+      const move = (at: number): RankMove => ({
+        previous: rankOf(figures[at]),
+        current: rankOf(figures[at + 1]),
+      });
+      const nearTop: (RankMove & { place: number })[] = [];
+      for (let at = 2 * steps; at < figures.length; at += 3)
+        nearTop.push({ place: figures[at] ?? 0, ...move(at + 1) });
+      return { ready: ready === 1, ranks: Array.from({ length: steps }, (_, j) => move(2 * j)), nearTop };
     });
   }
 
@@ -180,12 +210,7 @@ export class BoardIndex implements BoardSource {
         membersKey(board),
         attempt,
         expiry(board),
-        // As one argument: to make three of each row, and to tell them apart again, costs more than the rows themselves.
-        JSON.stringify([
-          portion.map(({ userId }) => userId),
-          portion.map(({ reachedAt }) => encodeTime(reachedAt)),
-          portion.map(({ score }) => `${0 - score}`),
-        ]),
+        columns(portion),
       ]),
     );
     return replies.every((loaded) => loaded === 1);

@@ -6,7 +6,7 @@ import { createLogger } from '../logger.ts';
 import { createDatabase, type Database } from '../postgres.ts';
 import { closeRedis, createRedis, type Redis } from '../redis.ts';
 import { boardAt, BoardIncomplete, type BoardSource, type Entry } from './board.ts';
-import { BoardIndex } from './board-index.ts';
+import { BoardIndex, type BoardChanges, type RankMove } from './board-index.ts';
 import { BoardTable } from './board-table.ts';
 
 const board = boardAt('global', 'daily', Date.now());
@@ -15,8 +15,8 @@ const userIds = ['a', 'B', 'b', 'A1', 'a.1', 'a-1', 'a_1', 'Z', '10', '9', 'a1',
 
 /** A state of one user: a score, and when it was reached, milliseconds after the board's start. */
 interface State extends Entry {
-  /** how Redis gets it: by a completion, or copied from Postgres while a board is made again */
-  readonly by: 'apply' | 'load';
+  /** how Redis gets it: by completions, one by one or together, or copied from Postgres while a board is made again */
+  readonly by: 'step' | 'rest' | 'load';
 }
 interface History {
   readonly states: readonly State[];
@@ -31,7 +31,7 @@ const state = fc.record({
   userId,
   score: fc.oneof(fc.integer({ min: 0, max: 3 }), fc.constant(999_999_999_999)),
   reachedAt: fc.integer({ min: 0, max: 4 }).map((ms) => board.startsAt + ms),
-  by: fc.constantFrom('apply' as const, 'load' as const),
+  by: fc.constantFrom('step' as const, 'rest' as const, 'load' as const),
 });
 const history: fc.Arbitrary<History> = fc
   .uniqueArray(state, { maxLength: 30, selector: ({ userId: id, reachedAt }) => `${id} ${reachedAt}` })
@@ -64,6 +64,9 @@ const compare = (a: Entry, b: Entry): number =>
   b.score - a.score ||
   a.reachedAt - b.reachedAt ||
   Buffer.compare(Buffer.from(a.userId), Buffer.from(b.userId));
+
+const changesOf = (entries: readonly Entry[], by: State['by']): BoardChanges =>
+  by === 'rest' ? { board, steps: [], rest: entries } : { board, steps: entries };
 
 describe('BoardSource', () => {
   const stores = useStores();
@@ -118,13 +121,13 @@ describe('BoardSource', () => {
     };
     for (const entry of heard) {
       // A chunk holds each user once.
-      if (entry.by === 'apply' || chunk.some(({ userId: id }) => id === entry.userId)) await load();
+      if (entry.by !== 'load' || chunk.some(({ userId: id }) => id === entry.userId)) await load();
       if (entry.by === 'load') chunk.push(entry);
-      else await index.apply([[board, [entry]]]);
+      else await index.apply([changesOf([entry], entry.by)]);
     }
     await load();
     const gone = hidden.map((id) => ({ userId: id, score: 0, reachedAt: null }));
-    await index.apply([[board, gone]]);
+    await index.apply([{ board, steps: gone }]);
     await index.markComplete(board, attempt);
     return index;
   }
@@ -237,7 +240,7 @@ describe('BoardSource', () => {
         await index.markComplete(board, (await index.begin(board))!);
         let before = await index.page(board, 0, 10);
         for (const entry of states) {
-          await index.apply([[board, [entry]]]);
+          await index.apply([changesOf([entry], entry.by)]);
           const now = await index.page(board, 0, 10);
           const changed = JSON.stringify(now.entries) !== JSON.stringify(before.entries);
           expect(now.version - before.version, JSON.stringify(entry)).to.equal(changed ? 1 : 0);
@@ -246,5 +249,81 @@ describe('BoardSource', () => {
       }),
       { numRuns: 30 },
     );
+  });
+
+  it('BoardIndex tells the ranks of those near the top, as it tells them of each step', async () => {
+    const crowd = Array.from({ length: 130 }, (_, i) => ({
+      userId: `u${i}`,
+      score: 10 + Math.floor(i / 4),
+      reachedAt: board.startsAt + ((i * 5) % 21),
+    }));
+    const rises = fc
+      .uniqueArray(
+        fc.record({
+          who: fc.nat({ max: 140 }),
+          by: fc.nat({ max: 30 }),
+          after: fc.integer({ min: 7, max: 9 }),
+        }),
+        { selector: ({ who }) => who, minLength: 1, maxLength: 60 },
+      )
+      .map((chosen) =>
+        chosen.map(({ who, by, after: ms }) => ({
+          userId: `u${who}`,
+          score: (crowd[who]?.score ?? 0) + by,
+          reachedAt: (crowd[who]?.reachedAt ?? board.startsAt) + 1 + ms,
+        })),
+      );
+    // Who comes from further down comes from one place or another, by whose turn it was.
+    const capped = (move: RankMove & { place: number }) => ({
+      place: move.place,
+      previous: move.previous === null ? null : Math.min(move.previous, 101),
+      current: Math.min(move.current ?? 101, 101),
+    });
+    const standing = async (): Promise<{ entries: readonly Entry[]; changed: boolean }> => {
+      const { entries, version } = await index.page(board, 0, 200);
+      return { entries, changed: version > first };
+    };
+    let first = 0;
+    const afresh = async (): Promise<void> => {
+      await redis.flushall();
+      const attempt = (await index.begin(board))!;
+      await index.load(board, attempt, crowd);
+      await index.markComplete(board, attempt);
+      first = (await index.page(board, 0, 0)).version;
+    };
+    await fc.assert(
+      fc.asyncProperty(rises, async (entries) => {
+        await afresh();
+        const [stepped] = await index.apply([{ board, steps: entries }]);
+        const expected = await standing();
+        const near = stepped!.ranks.map(({ previous, current }, place) =>
+          capped({ place, previous, current }),
+        );
+        await afresh();
+        const [together] = await index.apply([{ board, steps: [], rest: entries }]);
+        expect(together!.ranks).to.deep.equal([]);
+        expect(together!.nearTop.map(capped)).to.include.deep.members(
+          near.filter(({ current }) => current <= 100),
+        );
+        expect(await standing()).to.deep.equal(expected);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('BoardIndex puts more users in place at once than Lua unpacks values', async () => {
+    await redis.flushall();
+    await index.markComplete(board, (await index.begin(board))!);
+    const many = Array.from({ length: 9000 }, (_, i) => ({
+      userId: `u${i}`,
+      score: i,
+      reachedAt: board.startsAt + i,
+    }));
+    const best = many.slice(-100);
+    await index.apply([{ board, steps: best }]);
+    const [applied] = await index.apply([{ board, steps: [], rest: many.slice(0, -100) }]);
+    expect(applied!.nearTop).to.deep.equal([]);
+    const { total, entries } = await index.page(board, 8900, 100);
+    expect({ total, last: entries.at(-1) }).to.deep.equal({ total: 9000, last: many[0] });
   });
 });

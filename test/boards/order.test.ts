@@ -223,7 +223,7 @@ describe('one order everywhere', () => {
         await index.markComplete(ref, (await index.begin(ref))!);
       }),
     );
-    await index.apply(indexed.map(({ board, rows }) => [board, rows.map(changeOfRow)]));
+    await index.apply(indexed.map(({ board, rows }) => ({ board, steps: rows.map(changeOfRow) })));
   }
 
   async function agrees(
@@ -299,7 +299,9 @@ describe('one order everywhere', () => {
           const moved = new Set(meanwhile.map((s) => s.user));
           const seen = [...first.entries];
           for (const s of meanwhile) {
-            await index.apply([[ref, [{ userId: s.user, score: 35, reachedAt: Date.parse('2030-01-01') }]]]);
+            await index.apply([
+              { board: ref, steps: [{ userId: s.user, score: 35, reachedAt: Date.parse('2030-01-01') }] },
+            ]);
             seen.push(...(await index.after(ref, seen.at(-1)!, 1)).entries);
           }
           for (;;) {

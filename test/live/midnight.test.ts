@@ -142,7 +142,7 @@ describe('midnight', () => {
     for (const board of turning.map((period) => boardAt('game1', period, Date.now()))) {
       for (let i = 1; i <= 300; i += 1)
         await index.apply([
-          [board, [{ userId: ann.userId, score: 1 + (i % 2), reachedAt: board.startsAt + i }]],
+          { board, steps: [{ userId: ann.userId, score: 1 + (i % 2), reachedAt: board.startsAt + i }] },
         ]);
     }
     await acceptedAt(ann, midnight - 5 * MINUTE_MS);

@@ -1,23 +1,20 @@
+import { rankThresholds } from '../../common/achievements.ts';
 import { boardId, type BoardRef } from '../../common/board/board.ts';
-import { expiry, milestonesKey } from '../../common/board/board-index.ts';
+import { expiry, milestonesKey, type RankMove } from '../../common/board/board-index.ts';
 import { loadScript, scriptCaller, type Redis } from '../../common/redis.ts';
 
-/** Places that it means something to enter. */
-const thresholds = [1, 3, 10, 100];
 const script = loadScript(new URL('lua/milestones.lua', import.meta.url), 1);
 
-/** A user's step on a board. Ranks are 1-based, null for none. */
-export interface Step {
+/** A user's step on a board. */
+export interface Step extends RankMove {
   readonly board: BoardRef;
   readonly userId: string;
-  readonly previous: number | null;
-  readonly current: number | null;
 }
 
 /** The best threshold that a step crossed, if any: from 150 to 2 it is the top 3. */
 export function crossed({ previous, current }: Step): number | undefined {
   if (current === null) return undefined;
-  return thresholds.find((place) => current <= place && (previous === null || previous > place));
+  return rankThresholds.find((place) => current <= place && (previous === null || previous > place));
 }
 
 /** Tells entries into the top of a board from returns to it. Each counts once a user, threshold, board and period. */

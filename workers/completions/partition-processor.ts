@@ -1,6 +1,6 @@
 import { UnrecoverableError, WaitingError, type Job, type Queue } from 'bullmq';
-import type { BoardIndex, ScoreChange } from '../../common/board/board-index.ts';
-import { boardId, type BoardRef } from '../../common/board/board.ts';
+import type { BoardChanges, BoardIndex } from '../../common/board/board-index.ts';
+import { boardId } from '../../common/board/board.ts';
 import { changeOfRow } from '../../common/board/index-rows.ts';
 import type { Catalog } from '../../common/catalog.ts';
 import type { Logger } from '../../common/logger.ts';
@@ -90,11 +90,12 @@ export function createPartitionProcessor(deps: PartitionDeps) {
 
   async function resync(userId: string): Promise<PartitionResult> {
     const indexed = await untilStoresAnswer(() => ledger.rowsOf(userId), isTransient);
-    const boards = new Map<string, [BoardRef, ScoreChange[]]>();
+    const boards = new Map<string, BoardChanges>();
     // A board on which the user has no row must not show the user.
     for (const board of catalog.boardsAt(Date.now()))
-      boards.set(boardId(board), [board, [{ userId, score: 0, reachedAt: null }]]);
-    for (const { board, rows } of indexed) boards.set(boardId(board), [board, rows.map(changeOfRow)]);
+      boards.set(boardId(board), { board, steps: [{ userId, score: 0, reachedAt: null }] });
+    for (const { board, rows } of indexed)
+      boards.set(boardId(board), { board, steps: rows.map(changeOfRow) });
     await untilStoresAnswer(() => index.apply([...boards.values()], { overwrite: true }), isStoreAway);
     return { outcome: 'resynced' };
   }

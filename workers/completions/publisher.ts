@@ -1,7 +1,7 @@
 import { achievementTitle, rankAchievements } from '../../common/achievements.ts';
 import { actionKey, openActionsKey, parseResult, RESULT_LIFETIME_S } from '../../common/actions.ts';
 import { boardAt, boardId, GLOBAL_BOARD, type BoardRef, type BoardSource } from '../../common/board/board.ts';
-import type { BoardIndex, ScoreChange } from '../../common/board/board-index.ts';
+import type { BoardIndex, RankMove, ScoreChange } from '../../common/board/board-index.ts';
 import { changeOfRow, type IndexRow } from '../../common/board/index-rows.ts';
 import {
   channels,
@@ -19,10 +19,6 @@ import type { RankRecorder } from './rank-recorder.ts';
 
 const settle = loadScript(new URL('lua/settle.lua', import.meta.url));
 
-interface Ranks {
-  readonly previous: number | null;
-  readonly current: number | null;
-}
 type Counted = Extract<AppliedItem, { outcome: 'completed' | 'duplicate' }>;
 
 const isCounted = (item: AppliedItem): item is Counted =>
@@ -129,10 +125,10 @@ export class Publisher {
 
   /** As `publish`, for a correction: the boards, and the API instance that waits. */
   async publishCorrection(job: CorrectionJob, applied: AppliedCorrection): Promise<void> {
-    const boards = applied.boards.map(({ board, rows }) => [board, rows.map(changeOfRow)] as const);
+    const boards = applied.boards.map(({ board, rows }) => ({ board, steps: rows.map(changeOfRow) }));
     const changed = boards.length > 0 ? await this.#index.apply(boards) : [];
     const own = boards.findIndex(
-      ([board]) => board.leaderboard === applied.leaderboard && board.period === 'all',
+      ({ board }) => board.leaderboard === applied.leaderboard && board.period === 'all',
     );
     const reply: CompletionReply =
       applied.outcome === 'unknown' || applied.transactionId === undefined
@@ -165,7 +161,7 @@ export class Publisher {
   async #applyToBoards(
     jobs: readonly CompletionJob[],
     batch: AppliedBatch,
-  ): Promise<{ ranks: Map<number, Ranks>; milestones: Map<number, RankMilestone[]> }> {
+  ): Promise<{ ranks: Map<number, RankMove>; milestones: Map<number, RankMilestone[]> }> {
     const rows = new Map<string, { board: BoardRef; rows: Map<string, IndexRow> }>();
     for (const { board, rows: boardRows } of batch.boards) {
       const id = boardId(board);
@@ -188,35 +184,40 @@ export class Publisher {
       else steps.set(id, [step]);
     });
 
-    const changes: [BoardRef, ScoreChange[]][] = [];
-    const placesOf: number[][] = [];
+    const changes: { board: BoardRef; steps: ScoreChange[]; rest: ScoreChange[]; places: number[] }[] = [];
     for (const [id, { board, rows: boardRows }] of rows) {
       const own = steps.get(id) ?? [];
       const stepping = own.filter(({ userId }) => boardRows.has(userId));
       const stepped = new Set(stepping.map(({ userId }) => userId));
-      const rest = [...boardRows.values()].filter(([userId]) => !stepped.has(userId));
-      changes.push([board, [...stepChanges(stepping, boardRows), ...rest.map(changeOfRow)]]);
-      placesOf.push(stepping.map(({ place }) => place));
+      changes.push({
+        board,
+        steps: stepChanges(stepping, boardRows),
+        rest: [...boardRows.values()].filter(([userId]) => !stepped.has(userId)).map(changeOfRow),
+        places: stepping.map(({ place }) => place),
+      });
     }
-    const ranks = new Map<number, Ranks>();
+    const ranks = new Map<number, RankMove>();
     const milestones = new Map<number, RankMilestone[]>();
     if (changes.length === 0) return { ranks, milestones };
 
     const applied = await this.#index.apply(changes);
     const moves: (Step & { place: number })[] = [];
-    for (const [i, { ready, ranks: boardRanks }] of applied.entries()) {
-      const [board, boardChanges = []] = changes[i] ?? [];
-      if (ready && board) {
-        for (const [j, { userId }] of boardChanges.entries()) {
-          const place = placesOf[i]?.[j] ?? lastPlace.get(userId);
-          const move = boardRanks[j];
-          if (place !== undefined && move) moves.push({ board, userId, place, ...move });
-        }
+    for (const [i, { ready, ranks: boardRanks, nearTop }] of applied.entries()) {
+      const change = changes[i];
+      if (!change) continue;
+      const { board, rest, places } = change;
+      for (const [j, place] of places.entries()) {
+        const userId = jobs[place]?.userId ?? '';
+        const move = ready ? boardRanks[j] : await this.#rankInPostgres(board, userId);
+        if (!move) continue;
+        ranks.set(place, move);
+        if (ready) moves.push({ board, userId, place, ...move });
       }
-      for (const [j, place] of (placesOf[i] ?? []).entries()) {
-        const userId = jobs[place]?.userId;
-        if (ready) ranks.set(place, boardRanks[j] ?? { previous: null, current: null });
-        else if (board && userId !== undefined) ranks.set(place, await this.#rankInPostgres(board, userId));
+      if (!ready) continue;
+      for (const { place: j, ...move } of nearTop) {
+        const userId = rest[j]?.userId ?? '';
+        const place = lastPlace.get(userId);
+        if (place !== undefined) moves.push({ ...move, board, userId, place });
       }
     }
     for (const { place, board, previous, current } of await this.#milestones.firstEntries(moves)) {
@@ -230,7 +231,7 @@ export class Publisher {
   }
 
   /** While the board is being made again nobody knows the rank before; the present one is the best answer to both. */
-  async #rankInPostgres(board: BoardRef, userId: string): Promise<Ranks> {
+  async #rankInPostgres(board: BoardRef, userId: string): Promise<RankMove> {
     const { standings } = await this.#table.standings(board, [userId], 0);
     const rank = standings[0]?.rank ?? null;
     return { previous: rank, current: rank };
@@ -258,7 +259,7 @@ function stepChanges(
   });
 }
 
-function toResult(job: CompletionJob, item: Counted, ranks: Ranks | undefined): CompletionResult {
+function toResult(job: CompletionJob, item: Counted, ranks: RankMove | undefined): CompletionResult {
   const [previous, current] = item.rank ?? [
     item.previous === 0 && item.delta > 0 ? null : (ranks?.previous ?? null),
     ranks?.current ?? null,

@@ -116,7 +116,9 @@ describe('rebuildBoards', () => {
     try {
       await eventually(async () => expect(await redis.exists(membersKey(board))).to.equal(1));
       // Whose completion was published before the ban, and is not corrected by a job of the user's own in this test.
-      await index.apply([[board, [player, { userId: 'u78', score: 999_998, reachedAt: Date.now() }]]]);
+      await index.apply([
+        { board, steps: [player, { userId: 'u78', score: 999_998, reachedAt: Date.now() }] },
+      ]);
       await reading('users').where({ id: 'u78' }).update({ banned_at: new Date() });
       await reading.commit();
       expect(await made).to.equal(USERS - 1);

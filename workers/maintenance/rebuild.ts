@@ -92,6 +92,8 @@ async function removeHidden(board: BoardRef, since: number, index: BoardIndex, d
     .orWhere('erased_at', '>=', new Date(since))
     .select('id');
   if (hidden.length > 0) {
-    await index.apply([[board, hidden.map(({ id }) => ({ userId: id, score: 0, reachedAt: null }))]]);
+    await index.apply([
+      { board, steps: hidden.map(({ id }) => ({ userId: id, score: 0, reachedAt: null })) },
+    ]);
   }
 }

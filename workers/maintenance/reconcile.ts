@@ -138,7 +138,7 @@ async function removeStrays(board: BoardRef, extras: readonly Entry[], index: Bo
   for (let i = 0; i < extras.length; i += CHUNK_ROWS) {
     const chunk = extras.slice(i, i + CHUNK_ROWS);
     const [applied] = await index.apply([
-      [board, chunk.map(({ userId, reachedAt }) => ({ userId, score: 'stray', reachedAt }))],
+      { board, steps: chunk.map(({ userId, reachedAt }) => ({ userId, score: 'stray', reachedAt })) },
     ]);
     applied?.ranks.forEach(({ previous }, j) => {
       const userId = chunk[j]?.userId;

@@ -8,12 +8,17 @@
   KEYS[1] ranked set   KEYS[2] members hash
   ARGV[1] now, ms   ARGV[2] when the keys expire, ms (0 = never)   ARGV[3] channel of board events
   ARGV[4] board as JSON fields, put into the event   ARGV[5] '1' = overwrite whatever stands there (repair)
-  ARGV[6...] per change: user id, score, reached_at (12 hex digits; '' removes the user); a score of 'stray' removes
-    the member of that user and time, unless it is the user's own (old rank 0 = it was removed)
-  Returns {ready 0|1, old rank, new rank, ...} with 0-based ranks, -1 for none, two for each change
+  ARGV[6] steps, made one after the other, and ARGV[7] the rest, each user once, made together where that can be: changes
+    as JSON, three lists of equal length: user ids, -score as a string, reached_at (12 hex digits; '' removes the user). A
+    score of 'stray' removes the member of that user and time, unless it is the user's own (old rank 0 = it was removed)
+  ARGV[8] how many places at the top are near it: of the rest, only who comes there is told the ranks
+  Returns {ready 0|1, (old rank, new rank) for each step, (place in the rest, old rank, new rank) for each that is told},
+    all counted from 0, a rank of -1 for none
 ]]
 local ranked, members = KEYS[1], KEYS[2]
 local force = ARGV[5] == '1'
+-- Lua unpacks fewer than 8,000 values, and some commands take two for a row.
+local ROWS_A_COMMAND = 3900
 
 local function top()
   local flat = redis.call('ZRANGE', ranked, 0, 9, 'WITHSCORES')
@@ -27,36 +32,82 @@ end
 local version = redis.call('HGET', members, '~v')
 local ready = version and redis.call('ZSCORE', ranked, '~')
 local before = ready and top()
+local last = ready and redis.call('ZRANGE', ranked, ARGV[8] - 1, ARGV[8] - 1, 'WITHSCORES') or {}
 local reply = {ready and 1 or 0}
 local moves = {}
 
-for i = 6, #ARGV, 3 do
-  local user, score, reached = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+-- Whether an entry may come near the top. Whoever else comes meanwhile only makes that harder.
+local function is_near_top(score, reached)
+  if not last[1] or last[1] == '~' then return true end
+  local distance = tonumber(score) - tonumber(last[2])
+  return distance < 0 or distance == 0 and reached <= string.sub(last[1], 1, 12)
+end
+
+local function step(user, score, reached)
   local old = redis.call('HGET', members, user)
-  local old_rank, old_score = -1, 0
-  if old then
-    old_rank = redis.call('ZRANK', ranked, old .. user) or -1
-    old_score = -(tonumber(redis.call('ZSCORE', ranked, old .. user)) or 0)
-  end
-  local new_rank = old_rank
-  if score == 'stray' then
-    old_rank = old ~= reached and redis.call('ZREM', ranked, reached .. user) == 1 and 0 or -1
-    new_rank = -1
-  elseif reached == '' then
+  local old_rank = old and redis.call('ZRANK', ranked, old .. user) or -1
+  if score == 'stray' then return old ~= reached and redis.call('ZREM', ranked, reached .. user) == 1 and 0 or -1, -1 end
+  if reached == '' then
     if old then
       redis.call('ZREM', ranked, old .. user)
       redis.call('HDEL', members, user)
     end
-    new_rank = -1
-  elseif force or not old or old <= reached then
-    if old and old ~= reached then redis.call('ZREM', ranked, old .. user) end
-    if old ~= reached then redis.call('HSET', members, user, reached) end
-    redis.call('ZADD', ranked, score == '0' and '0' or '-' .. score, reached .. user)
-    new_rank = redis.call('ZRANK', ranked, reached .. user)
+    return old_rank, -1
   end
+  if not force and old and old > reached then return old_rank, old_rank end
+  local near = ready and is_near_top(score, reached)
+  local old_score = near and old and redis.call('ZSCORE', ranked, old .. user) or 0
+  if old ~= reached then
+    if old then redis.call('ZREM', ranked, old .. user) end
+    redis.call('HSET', members, user, reached)
+  end
+  redis.call('ZADD', ranked, score, reached .. user)
+  local new_rank = redis.call('ZRANK', ranked, reached .. user)
+  if near and new_rank < 10 and old_rank ~= new_rank then
+    moves[#moves + 1] = {user, old_rank, new_rank, 0 - score, old_score - score}
+  end
+  return old_rank, new_rank
+end
+
+local users, scores, times = unpack(cjson.decode(ARGV[6]))
+for i, user in ipairs(users) do
+  local old_rank, new_rank = step(user, scores[i], times[i])
   reply[#reply + 1] = old_rank
   reply[#reply + 1] = new_rank
-  if ready and score ~= 'stray' then moves[#moves + 1] = {user, old_rank, new_rank, tonumber(score), old_score} end
+end
+
+users, scores, times = unpack(cjson.decode(ARGV[7]))
+local together = {}
+for i, user in ipairs(users) do
+  if times[i] == '' or ready and is_near_top(scores[i], times[i]) then
+    local old_rank, new_rank = step(user, scores[i], times[i])
+    reply[#reply + 1] = i - 1
+    reply[#reply + 1] = old_rank
+    reply[#reply + 1] = new_rank
+  else
+    together[#together + 1] = i
+  end
+end
+for first = 1, #together, ROWS_A_COMMAND do
+  local final = math.min(first + ROWS_A_COMMAND - 1, #together)
+  local names = {}
+  for j = first, final do names[#names + 1] = users[together[j]] end
+  local known = redis.call('HMGET', members, unpack(names))
+  local gone, fields, entries = {}, {}, {}
+  for j, user in ipairs(names) do
+    local i, old = together[first + j - 1], known[j]
+    local reached = times[i]
+    if force or not old or old <= reached then
+      if old ~= reached then
+        if old then gone[#gone + 1] = old .. user end
+        fields[#fields + 1], fields[#fields + 2] = user, reached
+      end
+      entries[#entries + 1], entries[#entries + 2] = scores[i], reached .. user
+    end
+  end
+  if #gone > 0 then redis.call('ZREM', ranked, unpack(gone)) end
+  if #fields > 0 then redis.call('HSET', members, unpack(fields)) end
+  if #entries > 0 then redis.call('ZADD', ranked, unpack(entries)) end
 end
 
 if ARGV[2] ~= '0' then
@@ -73,14 +124,10 @@ if ready then
     version = redis.call('HINCRBY', members, '~v', 1)
     local entries, changes = {}, {}
     for i = 1, #after, 2 do
-      entries[#entries + 1] = string.format('["%s",%.0f,%.0f]', string.sub(after[i], 13), -tonumber(after[i + 1]),
+      entries[#entries + 1] = string.format('["%s",%.0f,%.0f]', string.sub(after[i], 13), 0 - after[i + 1],
         tonumber(string.sub(after[i], 1, 12), 16))
     end
-    for _, m in ipairs(moves) do
-      if m[3] >= 0 and m[3] < 10 and m[4] ~= m[5] then
-        changes[#changes + 1] = string.format('["%s",%d,%d,%.0f,%.0f]', m[1], m[2], m[3], m[4], m[4] - m[5])
-      end
-    end
+    for _, m in ipairs(moves) do changes[#changes + 1] = string.format('["%s",%d,%d,%.0f,%.0f]', unpack(m)) end
     redis.call('PUBLISH', ARGV[3], string.format('{%s,"version":%.0f,"at":%s,"entries":[%s],"changes":[%s]}', ARGV[4], version,
       ARGV[1], table.concat(entries, ','), table.concat(changes, ',')))
   end

@@ -4,13 +4,13 @@
 
   KEYS[1] ranked set   KEYS[2] members hash
   ARGV[1] the attempt that `begin` named   ARGV[2] when the keys expire, ms (0 = never)
-  ARGV[3] the rows as JSON, three lists of equal length: user ids (each once), when the score was reached (12 hex digits),
-    -score as a string. At most 3,900 rows, because Lua unpacks fewer than 8,000 values
+  ARGV[3] the rows as JSON, three lists of equal length: user ids (each once), -score as a string, when it was reached
+    (12 hex digits). At most 3,900 rows, because Lua unpacks fewer than 8,000 values
   Returns 1, or 0 when this attempt is over: Redis was emptied again meanwhile, or another attempt took its place
 ]]
 local ranked, members = KEYS[1], KEYS[2]
 if redis.call('HGET', members, '~b') ~= ARGV[1] then return 0 end
-local users, times, scores = unpack(cjson.decode(ARGV[3]))
+local users, scores, times = unpack(cjson.decode(ARGV[3]))
 local known = redis.call('HMGET', members, unpack(users))
 local fields, entries, n = {}, {}, 0
 for i, user in ipairs(users) do
