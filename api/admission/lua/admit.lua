@@ -30,20 +30,26 @@ local function wait_for(key, limit)
   return oldest and math.max(0, tonumber(oldest) + MINUTE - now) or 0
 end
 
--- How many of the newest entries are within the minute (the list is in order).
-local function count_recent(key, limit)
-  local low, high = 0, math.min(redis.call('LLEN', key), limit)
+-- How many of a list's entries are within the minute (the newest come first): nearly always all, so that the oldest is asked first.
+local function count_recent(key, length)
+  local low, high = 0, length
+  local at = high - 1
   while low < high do
-    local middle = math.floor((low + high) / 2)
-    if tonumber(redis.call('LINDEX', key, middle)) > now - MINUTE then low = middle + 1 else high = middle end
+    if tonumber(redis.call('LINDEX', key, at)) > now - MINUTE then low = at + 1 else high = at end
+    at = math.floor((low + high) / 2)
   end
   return low
 end
 
+-- Takes note of one more. Returns how many entries there are now, at most the limit.
 local function note(key, limit)
-  redis.call('LPUSH', key, now)
-  redis.call('LTRIM', key, 0, limit - 1)
+  local length = redis.call('LPUSH', key, now)
+  if length > limit then
+    redis.call('LTRIM', key, 0, limit - 1)
+    length = limit
+  end
   redis.call('PEXPIRE', key, MINUTE)
+  return length
 end
 
 if mode == 'complete' then
@@ -62,8 +68,7 @@ for i = 0, subjects - 1 do
   if wait > 0 then
     if block_after > 0 then
       local refusals = KEYS[5 + 4 * i]
-      note(refusals, block_after)
-      if redis.call('LLEN', refusals) == block_after and wait_for(refusals, block_after) > 0 then
+      if note(refusals, block_after) == block_after and wait_for(refusals, block_after) > 0 then
         local level = redis.call('INCR', KEYS[7 + 4 * i])
         local length = math.min(MINUTE * 2 ^ (level - 1), HOUR)
         redis.call('PEXPIRE', KEYS[7 + 4 * i], length + HOUR)
@@ -97,8 +102,7 @@ local reply = {'ok', now}
 for i = 0, subjects - 1 do
   local key, limit = KEYS[4 + 4 * i], tonumber(ARGV[7 + 2 * i])
   if limit > 0 then
-    note(key, limit)
-    local remaining = limit - count_recent(key, limit)
+    local remaining = limit - count_recent(key, note(key, limit))
     reply[#reply + 1] = remaining
     reply[#reply + 1] = remaining > 0 and MINUTE or wait_for(key, limit)
   else
