@@ -307,7 +307,8 @@ describe('BoardSource', () => {
         );
         expect(await standing()).to.deep.equal(expected);
       }),
-      { numRuns: 60 },
+      // As many points as whoever is in place 100, and earlier.
+      { numRuns: 40, examples: [[[{ userId: 'u131', score: 17, reachedAt: board.startsAt }]]] },
     );
   });
 
