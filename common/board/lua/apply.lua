@@ -36,11 +36,15 @@ local last = ready and redis.call('ZRANGE', ranked, ARGV[8] - 1, ARGV[8] - 1, 'W
 local reply = {ready and 1 or 0}
 local moves = {}
 
+-- With fewer users than that, everyone is near the top.
+local is_small = not last[1] or last[1] == '~'
+local last_score, last_reached = tonumber(last[2]), last[1] and string.sub(last[1], 1, 12)
+
 -- Whether an entry may come near the top. Whoever else comes meanwhile only makes that harder.
 local function is_near_top(score, reached)
-  if not last[1] or last[1] == '~' then return true end
-  local distance = tonumber(score) - tonumber(last[2])
-  return distance < 0 or distance == 0 and reached <= string.sub(last[1], 1, 12)
+  if is_small then return true end
+  score = tonumber(score)
+  return score < last_score or score == last_score and reached <= last_reached
 end
 
 local function step(user, score, reached)
