@@ -44,7 +44,7 @@ export async function read(options: Options): Promise<Report> {
         await system.stop();
       }
       const players = await createPlayers(stores.databaseUrl, 100);
-      const server = await startBaseline(stores, players, players.length);
+      const server = await startBaseline(stores, players, { boards: 'one', scores: players.length });
       baseline.push(await measureAlone(server, options.seconds));
     }
     const costs = profiles === undefined ? [] : summarizeProfiles(profiles);

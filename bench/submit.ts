@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startBaseline, baselineFaults } from './baseline/baseline.ts';
+import { baselineFaults, startBaseline, type BaselinePlan } from './baseline/baseline.ts';
 import { forkGenerator, type Generator } from './generators/generator.ts';
 import { DONE, type PlayOrder, type PlayOutcome } from './generators/play-messages.ts';
 import { summarize, type Latency } from './measure/latencies.ts';
@@ -38,7 +38,8 @@ export interface Measured {
 interface Round {
   readonly laurel: Measured;
   readonly quarter: Measured;
-  readonly baseline: Measured | undefined;
+  /** the baseline with one board, and with as many as Laurel has */
+  readonly baselines: { readonly one: Measured; readonly eight: Measured } | undefined;
 }
 
 interface Combination {
@@ -119,17 +120,20 @@ async function measureCombination(
         first = session.next;
         faults.push(...errorsOf('Laurel', laurel), ...errorsOf('Laurel at a quarter', quarter));
         faults.push(...(await findDisagreements(stores, acknowledged, ['global', 'game1', 'game2'])));
-        rounds.push({ laurel, quarter, baseline: undefined });
+        rounds.push({ laurel, quarter, baselines: undefined });
       } finally {
         await session.stop();
         await system.stop();
       }
       if (profiles !== undefined) costs = [...summarizeProfiles(profiles), ...costs];
       if (withBaseline) {
-        const { measured, faults: found } = await measureBaseline(options, stores, players);
+        const [one, eight] = [
+          await measureBaseline(options, stores, players, 'one'),
+          await measureBaseline(options, stores, players, 'eight'),
+        ];
         const round = rounds[i];
-        if (round) rounds[i] = { ...round, baseline: measured };
-        faults.push(...found);
+        if (round) rounds[i] = { ...round, baselines: { one: one.measured, eight: eight.measured } };
+        faults.push(...one.faults, ...eight.faults);
       }
     }
     if (profiles !== undefined) await rm(profiles, { recursive: true, force: true });
@@ -143,8 +147,9 @@ async function measureBaseline(
   options: Options,
   stores: BenchStores,
   players: readonly BenchPlayer[],
+  boards: BaselinePlan['boards'],
 ): Promise<{ measured: Measured; faults: string[] }> {
-  const server = await startBaseline(stores, players);
+  const server = await startBaseline(stores, players, { boards });
   const session = startSession(baselineProcesses(server, stores), players, options, 0);
   try {
     await settleStores(stores);
@@ -275,7 +280,8 @@ function report(options: Options, combinations: readonly Combination[]): Report 
   const tables: Table[] = [];
   const [main] = combinations;
   const rounds = main?.rounds ?? [];
-  const baselines = rounds.flatMap(({ baseline }) => (baseline ? [baseline] : []));
+  const ones = rounds.flatMap(({ baselines }) => (baselines ? [baselines.one] : []));
+  const eights = rounds.flatMap(({ baselines }) => (baselines ? [baselines.eight] : []));
   const laurels = rounds.map(({ laurel }) => laurel);
   if (main) {
     tables.push({
@@ -287,34 +293,31 @@ function report(options: Options, combinations: readonly Combination[]): Report 
           'Laurel at a quarter of that',
           rounds.map(({ quarter }) => quarter),
         ),
-        ...(baselines.length > 0 ? [measuredRow('baseline', baselines)] : []),
-        ...(baselines.length > 0
-          ? [
-              [
-                'Laurel / baseline',
-                span(rounds.map((r) => r.laurel.perSecond / (r.baseline?.perSecond ?? NaN))),
-                '',
-                '',
-                '',
-                '',
-                '',
-                '',
-                '',
-              ],
-            ]
-          : []),
+        measuredRow('baseline', ones),
+        measuredRow('baseline with 8 boards', eights),
+        ratioRow('Laurel / baseline', laurels, ones),
+        ratioRow('Laurel / baseline with 8 boards', laurels, eights),
       ],
     });
+    const each = (of: (one: Measured) => number | undefined, measured: readonly Measured[]): string =>
+      span(measured.map((one) => of(one) ?? NaN));
     tables.push({
       title: 'Where it goes: CPU milliseconds a completion, memory at the end, event-loop delay',
-      columns: ['', 'Laurel CPU ms', 'baseline CPU ms', 'Laurel RSS MB', 'baseline RSS MB', 'loop p99 ms'],
+      columns: [
+        '',
+        'Laurel CPU ms',
+        'baseline CPU ms',
+        'with 8 boards',
+        'Laurel RSS MB',
+        'baseline RSS MB',
+        'with 8 boards',
+        'Laurel loop p99 ms',
+      ],
       rows: ['API', 'workers', 'realtime', 'Postgres', 'Redis', 'generator'].map((name) => [
         name,
-        span(laurels.map(({ cpuMs }) => cpuMs[name] ?? NaN)),
-        baselines.length > 0 ? span(baselines.map(({ cpuMs }) => cpuMs[name] ?? NaN)) : '-',
-        span(laurels.map(({ rssMb }) => rssMb[name] ?? NaN)),
-        baselines.length > 0 ? span(baselines.map(({ rssMb }) => rssMb[name] ?? NaN)) : '-',
-        span(laurels.map(({ loopMs }) => loopMs[name] ?? NaN)),
+        ...[laurels, ones, eights].map((measured) => each(({ cpuMs }) => cpuMs[name], measured)),
+        ...[laurels, ones, eights].map((measured) => each(({ rssMb }) => rssMb[name], measured)),
+        each(({ loopMs }) => loopMs[name], laurels),
       ]),
     });
   }
@@ -340,13 +343,18 @@ function report(options: Options, combinations: readonly Combination[]): Report 
     tables,
     notes: [
       `Completions in one transaction, mean: ${span(laurels.map(({ batch }) => batch))}.`,
-      'Each of Laurel’s completions counts on two boards in four periods each (8 scores, 8 ranks), each of the baseline’s on one.',
+      'Each of Laurel’s completions counts on two leaderboards in four periods each: 8 boards. The baseline’s counts on one, or on as many.',
       `After each round: acknowledged = ledger = scores = Redis, for Laurel (${figure(laurels.reduce((n, { acknowledged }) => n + acknowledged, 0))} completions measured) and for the baseline.`,
       'Memory of Postgres is its proportional share (PSS), shared buffers included.',
     ],
     data: combinations,
     faults: combinations.flatMap(({ faults }) => faults),
   };
+}
+
+function ratioRow(name: string, above: readonly Measured[], below: readonly Measured[]): string[] {
+  const ratios = above.map(({ perSecond }, i) => perSecond / (below[i]?.perSecond ?? NaN));
+  return [name, span(ratios), '', '', '', '', '', '', ''];
 }
 
 function measuredRow(name: string, measured: readonly Measured[]): string[] {

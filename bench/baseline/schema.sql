@@ -1,4 +1,4 @@
--- What a scoreboard written by hand keeps: users, one-time actions, a ledger, and a score a user.
+-- What a scoreboard written by hand keeps: users, one-time actions, a ledger, and a score a board and user.
 drop schema if exists baseline cascade;
 create schema baseline;
 
@@ -19,16 +19,19 @@ create table baseline.actions (
 create index actions_by_user on baseline.actions (user_id);
 
 create table baseline.scores (
-  user_id text primary key references baseline.users (id),
+  board text not null,
+  user_id text not null references baseline.users (id),
   score bigint not null default 0,
-  updated_at timestamptz not null default now()
+  updated_at timestamptz not null default now(),
+  primary key (user_id, board)
 );
-create index scores_by_score on baseline.scores (score desc);
+create index scores_by_score on baseline.scores (board, score desc);
 
 create table baseline.ledger (
   id bigint generated always as identity primary key,
   action_id uuid not null unique references baseline.actions (id),
   user_id text not null references baseline.users (id),
+  boards text[] not null,
   delta integer not null,
   before bigint not null,
   after bigint not null,

@@ -1,7 +1,8 @@
 /**
  * The scoreboard that a studio would write by hand: Express, pg and ioredis, everything inside the request. It is correct
  * (a token counts once, Postgres is the truth, one transaction a completion) and written as well as the textbook way
- * allows: pools, one round trip to Redis where one will do, keys prepared once. It has one board and no queue.
+ * allows: pools, one round trip to Redis where one will do, keys prepared once. It has no queue, and one board, or as many as
+ * Laurel has.
  */
 import { createSecretKey, randomUUID } from 'node:crypto';
 import express, { type NextFunction, type Request, type Response } from 'express';
@@ -21,7 +22,9 @@ const actionKey = createSecretKey(Buffer.from(env('ACTION_TOKEN_SECRETS')));
 const pool = new pg.Pool({ connectionString: env('DATABASE_URL'), max: 10 });
 const redis = new Redis(env('REDIS_URL'), { enableAutoPipelining: true });
 
-const BOARD = 'baseline:board';
+/** `one`: a single board, for all time. `eight`: the action's and the global leaderboard, of the day, week, month and all time. */
+const hasPeriods = env('BASELINE_BOARDS') === 'eight';
+const keyOf = (board: string): string => `baseline:board:${board}`;
 const NAMES = 'baseline:names';
 const UPDATES = 'baseline:updates';
 const PER_MINUTE = 10;
@@ -35,8 +38,19 @@ interface Entry {
   readonly score: number;
 }
 
-async function top10(): Promise<Entry[]> {
-  const flat = await redis.zrevrange(BOARD, 0, 9, 'WITHSCORES');
+const isoDay = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
+
+/** Where a completion counts, its own board for all time first. */
+function boardsOf(leaderboard: string): string[] {
+  if (!hasPeriods) return ['global'];
+  const now = Date.now();
+  const monday = now - ((new Date(now).getUTCDay() + 6) % 7) * 86_400_000;
+  const periods = ['', `:${isoDay(now)}`, `:week-${isoDay(monday)}`, `:${isoDay(now).slice(0, 7)}`];
+  return [leaderboard, 'global'].flatMap((board) => periods.map((period) => board + period));
+}
+
+async function top10(board: string): Promise<Entry[]> {
+  const flat = await redis.zrevrange(keyOf(board), 0, 9, 'WITHSCORES');
   const userIds = flat.filter((_, i) => i % 2 === 0);
   const names = userIds.length > 0 ? await redis.hmget(NAMES, ...userIds) : [];
   return userIds.map((userId, i) => ({
@@ -64,13 +78,14 @@ async function withinLimit(userId: string): Promise<boolean> {
   return Number(replies?.[0]?.[1]) <= PER_MINUTE;
 }
 
-/** What one transaction does; undefined when the action counts already, or is not the user's. */
+/** What one transaction does: the scores by board; undefined when the action counts already, or is not the user's. */
 async function count(
   actionId: string,
   userId: string,
+  boards: readonly string[],
   points: number,
   ip: string,
-): Promise<{ before: number; after: number } | undefined> {
+): Promise<Map<string, number> | undefined> {
   const client = await pool.connect();
   try {
     await client.query('begin');
@@ -83,19 +98,19 @@ async function count(
       await client.query('rollback');
       return undefined;
     }
-    const { rows } = await client.query<{ score: string }>(
-      `insert into baseline.scores as s (user_id, score) values ($1, $2)
-       on conflict (user_id) do update set score = s.score + excluded.score, updated_at = now() returning score`,
-      [userId, points],
+    const { rows } = await client.query<{ board: string; score: string }>(
+      `insert into baseline.scores as s (board, user_id, score) select board, $2, $3 from unnest($1::text[]) as board
+       on conflict (user_id, board) do update set score = s.score + excluded.score, updated_at = now() returning board, score`,
+      [boards, userId, points],
     );
-    const after = Number(rows[0]?.score);
-    const before = after - points;
+    const scores = new Map(rows.map(({ board, score }) => [board, Number(score)]));
+    const after = scores.get(boards[0] ?? '') ?? 0;
     await client.query(
-      `insert into baseline.ledger (action_id, user_id, delta, before, after, ip) values ($1, $2, $3, $4, $5, $6)`,
-      [actionId, userId, points, before, after, ip],
+      `insert into baseline.ledger (action_id, user_id, boards, delta, before, after, ip) values ($1, $2, $3, $4, $5, $6, $7)`,
+      [actionId, userId, boards, points, after - points, after, ip],
     );
     await client.query('commit');
-    return { before, after };
+    return scores;
   } catch (error) {
     await client.query('rollback').catch(() => undefined);
     throw error;
@@ -110,7 +125,7 @@ app.use(express.json({ limit: '16kb' }));
 
 app.post('/api/v1/actions', authenticate, async (request, response) => {
   const userId = String(response.locals['userId']);
-  const { type } = request.body as { type?: string };
+  const { type, leaderboard = 'global' } = request.body as { type?: string; leaderboard?: string };
   const points = pointsOf[type ?? ''];
   if (type === undefined || points === undefined) {
     response.status(400).json({ error: 'unknown action type' });
@@ -123,7 +138,7 @@ app.post('/api/v1/actions', authenticate, async (request, response) => {
     type,
     points,
   ]);
-  const actionToken = jwt.sign({ jti: actionId, sub: userId, points }, actionKey, {
+  const actionToken = jwt.sign({ jti: actionId, sub: userId, points, leaderboard }, actionKey, {
     expiresIn: TOKEN_SECONDS,
   });
   response.status(201).json({ actionId, type, points, actionToken, status: 'started' });
@@ -149,25 +164,34 @@ app.post('/api/v1/actions/:actionId/complete', authenticate, async (request, res
     return;
   }
   const points = Number(claims['points']);
-  const counted = await count(actionId, userId, points, request.ip ?? '');
-  if (!counted) {
+  const boards = boardsOf(String(claims['leaderboard']));
+  const scores = await count(actionId, userId, boards, points, request.ip ?? '');
+  if (!scores) {
     response.status(409).json({ error: 'completed already' });
     return;
   }
+  const own = boards[0] ?? '';
   // The score is read back by whoever sets it last: absolute, and never lower, since scores only rise.
-  await redis.zadd(BOARD, 'GT', counted.after, userId);
-  const [entries, rank] = await Promise.all([top10(), redis.zrevrank(BOARD, userId)]);
-  if (entries.some((entry) => entry.userId === userId)) await redis.publish(UPDATES, JSON.stringify(entries));
+  await Promise.all(boards.map((board) => redis.zadd(keyOf(board), 'GT', scores.get(board) ?? 0, userId)));
+  const [rank, tops] = await Promise.all([
+    redis.zrevrank(keyOf(own), userId),
+    Promise.all(boards.map(top10)),
+  ]);
+  const updates = tops.flatMap((entries, i) =>
+    entries.some((entry) => entry.userId === userId) ? [JSON.stringify({ board: boards[i], entries })] : [],
+  );
+  await Promise.all(updates.map((update) => redis.publish(UPDATES, update)));
+  const current = scores.get(own) ?? 0;
   response.json({
     actionId,
     status: 'completed',
-    score: { previous: counted.before, current: counted.after, delta: points },
+    score: { previous: current - points, current, delta: points },
     rank: rank === null ? null : rank + 1,
   });
 });
 
-app.get('/api/v1/leaderboards/:key', async (_request, response) => {
-  response.json({ entries: await top10() });
+app.get('/api/v1/leaderboards/:key', async (request, response) => {
+  response.json({ entries: await top10(request.params.key) });
 });
 
 app.get('/readyz', async (_request, response) => {

@@ -22,7 +22,9 @@ describe('npm run bench -- submit --size smoke', () => {
       'Laurel',
       'Laurel at a quarter of that',
       'baseline',
+      'baseline with 8 boards',
       'Laurel / baseline',
+      'Laurel / baseline with 8 boards',
     ]);
     for (const [name, perSecond] of rates?.rows ?? [])
       expect(Number(String(perSecond).replace(',', '')), String(name)).to.be.above(0);
