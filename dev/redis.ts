@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access, mkdir } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import { StackError } from './errors.ts';
 import { ServerProcess, type ServerOptions } from './server.ts';
@@ -81,14 +82,11 @@ function redisArguments(port: number, home: string): string[] {
     bind: '127.0.0.1',
     dir: home,
     daemonize: 'no',
-    appendonly: 'yes',
-    appendfsync: 'everysec',
-    save: '', // the append-only file is the record; snapshots beside it would only cost forks
-    'maxmemory-policy': 'noeviction', // BullMQ asks for it: an evicted key is a lost job
     // macOS cannot tell us another process's working directory, so there the arguments must stay readable.
     ...(process.platform === 'darwin' ? { 'set-proc-title': 'no' } : {}),
   };
-  return Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
+  const config = fileURLToPath(new URL('../deploy/redis.conf', import.meta.url));
+  return [config, ...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])];
 }
 
 /**

@@ -152,6 +152,31 @@ describe('startStack', function () {
     expect(await serversIn(dataDir)).to.deep.equal([]);
   });
 
+  it('runs Redis as docker-compose.yml does', async () => {
+    const stack = await start();
+    const settings = await redis(stack.redisUrl, (client) =>
+      client.config(
+        'GET',
+        'appendonly',
+        'appendfsync',
+        'save',
+        'maxmemory-policy',
+        'auto-aof-rewrite-min-size',
+      ),
+    );
+    const pairs = settings as string[];
+    expect(
+      Object.fromEntries(pairs.flatMap((name, i) => (i % 2 === 0 ? [[name, pairs[i + 1]]] : []))),
+    ).to.deep.equal({
+      appendonly: 'yes',
+      appendfsync: 'everysec',
+      save: '',
+      'maxmemory-policy': 'noeviction',
+      'auto-aof-rewrite-min-size': String(512 * 2 ** 20),
+    });
+    await stack.stop();
+  });
+
   it('takes over what a killed owner left running, with its data', async () => {
     const { child, exited, said } = await startOwner();
     await writeMark(said);
