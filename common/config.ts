@@ -113,7 +113,7 @@ export const variables = {
   ),
   MAX_OPEN_ACTIONS: int('Actions a user may have started and not ended.', 20, 1, 10_000),
   SHED_REQUESTS: int(
-    'Requests under way in an API process, those that wait for a worker not counted, from which on it sheds load (503): anonymous board reads from here, other reads and starts from 1.5 times, completions from 6 times as many. 0 = never.',
+    'Requests under way in an API process, those that wait for a worker not counted, from which on it sheds load (503) if that lasts for 1.5 s: anonymous board reads from here, other reads and starts from 1.5 times, completions from 6 times as many. 0 = never.',
     150,
     0,
     1_000_000,

@@ -3,7 +3,7 @@ import { createLogger } from '../../common/logger.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { LoopDelay } from './loop-delay.ts';
 import { Problem } from './problem.ts';
-import type { Sacrifice } from './route.ts';
+import type { Route, Sacrifice } from './route.ts';
 import { LoadShedder } from './shedding.ts';
 
 const order: readonly Sacrifice[] = ['anonymous_read', 'other', 'start', 'signed_completion', 'completion'];
@@ -15,6 +15,8 @@ describe('the shedding of load', () => {
   const lines: string[] = [];
   const made: LoadShedder[] = [];
 
+  let nowMs = 0;
+
   function shedderOf(config = thresholds, random?: () => number) {
     const metrics = createMetrics('test');
     const shedder = new LoadShedder({
@@ -22,6 +24,7 @@ describe('the shedding of load', () => {
       signals: { loopDelayMs: () => loopDelayMs, waiting: () => 0, backlogMs: () => backlogMs },
       log: createLogger('test', 'info', { write: (line) => lines.push(line) }),
       metrics,
+      now: () => nowMs,
       ...(random && { random }),
     });
     made.push(shedder);
@@ -87,6 +90,45 @@ describe('the shedding of load', () => {
     expect(shares[0]).to.equal(0);
     expect(shares[4]).to.equal(1);
     for (const [i, share] of shares.entries()) if (i > 0) expect(share).to.be.above(shares[i - 1]!);
+  });
+
+  it('waits out a burst of requests, and holds on until it is over for good', async () => {
+    const { shedder } = shedderOf();
+    const held: (() => void)[] = [];
+    const busy = shedder.guard(
+      { method: 'get', access: 'player', sacrifice: 'completion' } as unknown as Route,
+      () => new Promise<void>((resolve) => held.push(resolve)),
+    );
+    const work: Promise<unknown>[] = [];
+    const underWay = async (count: number): Promise<void> => {
+      while (held.length < count) work.push(busy({} as never, () => Promise.resolve()));
+      held.splice(count).forEach((end) => end());
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    const reads: Sacrifice[] = ['anonymous_read', 'other', 'start'];
+    const after = (ms: number): Sacrifice[] => {
+      nowMs += ms;
+      return refused(shedder);
+    };
+    await underWay(400);
+    expect(after(0)).to.deep.equal([]);
+    expect(after(1499)).to.deep.equal([]);
+    await underWay(0);
+    await underWay(400);
+    expect(after(1499)).to.deep.equal([]);
+    expect(after(1)).to.deep.equal(reads);
+    await underWay(0);
+    expect(after(1499)).to.deep.equal([]);
+    await underWay(400);
+    expect(after(0)).to.deep.equal(reads);
+    await underWay(0);
+    nowMs += 1500;
+    await underWay(400);
+    expect(after(0)).to.deep.equal([]);
+    await underWay(1000);
+    expect(after(0)).to.deep.equal(reads);
+    await underWay(0);
+    await Promise.all(work);
   });
 
   it('says when to come again: in 1 to 5 s, not all clients at once', () => {

@@ -33,6 +33,14 @@ const order: Record<Sacrifice, { readonly process: Range; readonly backlog?: Ran
   completion: { process: [6, 8] },
 };
 
+/**
+ * More requests than the threshold are a burst, or a store that paused for a moment, until that has lasted for so long; and it
+ * is over only when they have been fewer for as long.
+ */
+const LASTING_MS = 1500;
+/** So many times the threshold are too many at once. */
+const FLOOD = 5;
+
 /** In 1 to 5 s a refused client should come again: spread, so that not all come together; made once, to cost next to nothing. */
 const refusals = [1, 2, 3, 4, 5].map(
   (retryAfter) =>
@@ -59,7 +67,11 @@ export class LoadShedder {
   readonly #log: Logger;
   readonly #counter;
   readonly #random: () => number;
+  readonly #now: () => number;
   #underWay = 0;
+  #isCrowded = false;
+  /** since when the requests under way have spoken against that, by the clock */
+  #turnedAt: number | undefined;
   #sinceReport = 0;
   #reports: NodeJS.Timeout | undefined;
 
@@ -70,11 +82,14 @@ export class LoadShedder {
     metrics: Metrics;
     /** evenly spread over 0 to 1 */
     random?: () => number;
+    /** a clock that only goes forward, ms */
+    now?: () => number;
   }) {
     this.#thresholds = deps.config;
     this.#signals = deps.signals;
     this.#log = deps.log;
     this.#random = deps.random ?? Math.random;
+    this.#now = deps.now ?? (() => performance.now());
     this.#counter = deps.metrics.counter(
       'laurel_shed_requests_total',
       'Requests refused because of overload, by class.',
@@ -102,6 +117,7 @@ export class LoadShedder {
         await work(ctx, next);
       } finally {
         this.#underWay -= 1;
+        this.#judge(this.#loads().requests);
       }
     };
   }
@@ -127,11 +143,26 @@ export class LoadShedder {
   /** The share of a class that is refused now, 0 to 1. */
   #shareOf(sacrifice: Sacrifice): number {
     const { requests, loop_delay, backlog } = this.#loads();
+    this.#judge(requests);
     const ranges = order[sacrifice];
+    const process = this.#isCrowded ? Math.max(requests, loop_delay) : loop_delay;
     return Math.max(
-      progress(Math.max(requests, loop_delay), ranges.process),
+      progress(process, ranges.process),
       ranges.backlog ? progress(backlog, ranges.backlog) : 0,
     );
+  }
+
+  /** Decides whether requests under way are too many for good. */
+  #judge(requests: number): void {
+    if (requests > 1 === this.#isCrowded) {
+      this.#turnedAt = undefined;
+      return;
+    }
+    const now = this.#now();
+    this.#turnedAt ??= now;
+    if (requests < FLOOD && now - this.#turnedAt < LASTING_MS) return;
+    this.#isCrowded = !this.#isCrowded;
+    this.#turnedAt = undefined;
   }
 
   #loads(): { requests: number; loop_delay: number; backlog: number } {
