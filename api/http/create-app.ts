@@ -14,10 +14,11 @@ import { isRedisAway } from '../../common/redis.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
 import type { Authenticate } from './authenticate.ts';
 import { clientIp } from '../../common/client-ip.ts';
+import { KeptRefusals } from './kept-refusals.ts';
 import { KeptReplies } from './kept-replies.ts';
 import { Problem, unavailable } from './problem.ts';
 import { readBody } from './body.ts';
-import type { Input, Route } from './route.ts';
+import type { Input, Route, Sacrifice } from './route.ts';
 import type { SecurityLog } from './security-log.ts';
 import type { LoadShedder } from './shedding.ts';
 import { validator } from './validate.ts';
@@ -94,6 +95,8 @@ export function createApp(deps: AppDeps): RequestListener {
     requestIdOf,
   });
 
+  const keptRefusals = new KeptRefusals({ shedder, requestIdOf });
+
   app.on('error', (err: Error) => log.error({ err }, 'answering failed'));
 
   app.use(async (ctx, next) => {
@@ -115,7 +118,11 @@ export function createApp(deps: AppDeps): RequestListener {
     }
     const route = routeOf(ctx);
     stop({ method: ctx.method, route, status: ctx.status });
-    const { stillHolds } = ctx.state as { stillHolds?: () => boolean };
+    const { stillHolds, shedAs } = ctx.state as { stillHolds?: () => boolean; shedAs?: Sacrifice };
+    if (shedAs) {
+      const observed = durations.labels({ method: ctx.method, route, status: ctx.status });
+      keptRefusals.keep(ctx, route, { sacrifice: shedAs, observe: (seconds) => observed.observe(seconds) });
+    }
     if (stillHolds) {
       const [sent, unchanged] = [200, 304].map((status) =>
         durations.labels({ method: 'GET', route, status }),
@@ -157,7 +164,7 @@ export function createApp(deps: AppDeps): RequestListener {
     throw new Problem('NOT_FOUND', `There is nothing at ${ctx.path}. The routes are described at /docs.`);
   });
   const callback = app.callback();
-  return kept.before((request, response) => void callback(request, response));
+  return keptRefusals.before(kept.before((request, response) => void callback(request, response)));
 }
 
 /** The part of the API that a path is of: `actions` for `/api/v1/actions/:actionId`; empty outside of the API. */

@@ -101,7 +101,7 @@ describe('the shedding of load', () => {
     );
     const work: Promise<unknown>[] = [];
     const underWay = async (count: number): Promise<void> => {
-      while (held.length < count) work.push(busy({} as never, () => Promise.resolve()));
+      while (held.length < count) work.push(busy({ req: {}, state: {} } as never, () => Promise.resolve()));
       held.splice(count).forEach((end) => end());
       await new Promise((resolve) => setImmediate(resolve));
     };

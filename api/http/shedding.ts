@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type Koa from 'koa';
 import type { Config } from '../../common/config.ts';
 import type { Logger } from '../../common/logger.ts';
@@ -68,6 +69,8 @@ export class LoadShedder {
   readonly #counter;
   readonly #random: () => number;
   readonly #now: () => number;
+  /** requests that were judged before the application had them */
+  readonly #letIn = new WeakSet<IncomingMessage>();
   #underWay = 0;
   #isCrowded = false;
   /** since when the requests under way have spoken against that, by the clock */
@@ -111,24 +114,41 @@ export class LoadShedder {
     const mayBeCached = route.access === 'reader' && route.method === 'get';
     return async (ctx, next) => {
       const isAnonymousRead = mayBeCached && ctx.get('authorization') === '';
-      this.admit(isAnonymousRead ? 'anonymous_read' : (route.sacrifice ?? 'other'));
+      const sacrifice = isAnonymousRead ? 'anonymous_read' : (route.sacrifice ?? 'other');
+      if (!this.#letIn.has(ctx.req)) {
+        ctx.state['shedAs'] = sacrifice;
+        this.admit(sacrifice);
+        delete ctx.state['shedAs'];
+      }
       this.#underWay += 1;
       try {
         await work(ctx, next);
       } finally {
         this.#underWay -= 1;
-        this.#judge(this.#loads().requests);
+        this.#weigh(this.#loads().requests);
       }
     };
   }
 
   /** @throws UNAVAILABLE when a request of this class is one too many */
   admit(sacrifice: Sacrifice): void {
+    const refusal = this.#refusal(sacrifice);
+    if (refusal) throw refusal;
+  }
+
+  /** Judges a request before the application has it; one that is let in is not judged again. @returns its refusal */
+  judge(request: IncomingMessage, sacrifice: Sacrifice): Problem | undefined {
+    const refusal = this.#refusal(sacrifice);
+    if (!refusal) this.#letIn.add(request);
+    return refusal;
+  }
+
+  #refusal(sacrifice: Sacrifice): Problem | undefined {
     const share = this.#shareOf(sacrifice);
-    if (share === 0 || this.#random() >= share) return;
+    if (share === 0 || this.#random() >= share) return undefined;
     this.#counter.inc({ class: sacrifice });
     this.#report();
-    throw refusals[Math.floor(this.#random() * refusals.length)];
+    return refusals[Math.floor(this.#random() * refusals.length)];
   }
 
   /** Whether anonymous reads, which go first, are being refused now. */
@@ -143,7 +163,7 @@ export class LoadShedder {
   /** The share of a class that is refused now, 0 to 1. */
   #shareOf(sacrifice: Sacrifice): number {
     const { requests, loop_delay, backlog } = this.#loads();
-    this.#judge(requests);
+    this.#weigh(requests);
     const ranges = order[sacrifice];
     const process = this.#isCrowded ? Math.max(requests, loop_delay) : loop_delay;
     return Math.max(
@@ -153,7 +173,7 @@ export class LoadShedder {
   }
 
   /** Decides whether requests under way are too many for good. */
-  #judge(requests: number): void {
+  #weigh(requests: number): void {
     if (requests > 1 === this.#isCrowded) {
       this.#turnedAt = undefined;
       return;

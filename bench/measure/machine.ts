@@ -48,7 +48,7 @@ export async function describeStores(databaseUrl: string, redisUrl: string): Pro
       settings[`Postgres ${name}`] = rows[0]?.value ?? '?';
     }
     settings['Redis version'] = /redis_version:(\S+)/.exec(await redis.info('server'))?.[1] ?? '?';
-    for (const name of ['appendonly', 'appendfsync']) {
+    for (const name of ['appendonly', 'appendfsync', 'auto-aof-rewrite-min-size']) {
       const [, value] = (await redis.config('GET', name)) as string[];
       settings[`Redis ${name}`] = value ?? '?';
     }

@@ -192,6 +192,24 @@ describe('more requests than an API process can serve', function () {
         expectShed(await anonymousRead());
         expectShed(await ownRead());
         expectShed(await player.start(api()));
+        // The next ones are refused below the application, with the same words; one of another origin is not.
+        const start = async (origin?: string): Promise<Answer> => {
+          const answer = await call(api(), 'POST', '/actions', {
+            token: player.token,
+            body: { type: 'COMPLETE_TASK' },
+            headers: { 'x-request-id': 'one-of-very-many', ...(origin !== undefined && { origin }) },
+          });
+          expectShed(answer);
+          expect(answer.headers['x-request-id']).to.equal('one-of-very-many');
+          return { ...answer, headers: { ...answer.headers, date: '', 'retry-after': '' } };
+        };
+        expect(await start()).to.deep.equal(await start('https://elsewhere.example'));
+        const fromAPage = await start('https://game.example');
+        expect(fromAPage.headers['access-control-allow-origin']).to.equal('https://game.example');
+        const shedStarts = 'laurel_shed_requests_total{class="start"';
+        const answered =
+          'laurel_http_request_duration_seconds_count{tier="api",method="POST",route="/api/v1/actions",status="503"';
+        expect(await metric(api(), shedStarts)).to.equal(await metric(api(), answered));
         const preflight = await fetch(`${api()}/api/v1/leaderboards/global`, { method: 'OPTIONS' });
         expect(preflight.status).to.equal(204);
         expect((await call(api(), 'GET', '/admin/features', { token: operator })).status).to.equal(200);
