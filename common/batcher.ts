@@ -28,6 +28,11 @@ export class Batcher<T, R> {
     this.#patienceMs = patienceMs;
   }
 
+  /** Whether a batch is under way. */
+  get isBusy(): boolean {
+    return this.#running > 0;
+  }
+
   add(item: T): Promise<R> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });

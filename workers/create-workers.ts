@@ -155,6 +155,7 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
     queues,
     log,
     signal: ending.signal,
+    isBusy: () => commits.isBusy,
     archivedPlaces: config.ARCHIVED_PLACES,
     privacyDays: config.PRIVACY_RETENTION_DAYS,
   });

@@ -72,6 +72,17 @@ describe('commits that partitions share', () => {
     expect(sizes).to.deep.equal([4]);
   });
 
+  it('tells whether completions are being applied', async () => {
+    expect(commits.isBusy).to.equal(false);
+    const applied = commits.apply([job('a')]);
+    // A batch begins in the next turn of the event loop.
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(commits.isBusy).to.equal(true);
+    await applied;
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(commits.isBusy).to.equal(false);
+  });
+
   it('judges each line alone when one of them breaks the transaction', async () => {
     const [good, bad, mixed] = [[job('a')], [impossible('b'), job('b')], [job('c'), impossible('c')]];
     const [first, second, third] = await Promise.allSettled(

@@ -41,6 +41,11 @@ export class GroupCommit {
     this.#lines = new Batcher((lines) => this.#commit(lines), LINES_A_COMMIT, 1, PATIENCE_MS);
   }
 
+  /** Whether completions are being applied now. */
+  get isBusy(): boolean {
+    return this.#lines.isBusy;
+  }
+
   /**
    * Applies a partition's completions in order, and waits out an absent store. If one of them breaks the transaction, only
    * the first is applied, so that each is judged alone.
