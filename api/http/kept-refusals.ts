@@ -24,8 +24,8 @@ const ownOfRequest = new Set(['x-request-id', 'retry-after']);
  * Under overload most of what comes is refused, and all alike. The first refusal of a route is the application's; it is kept as
  * it went out, and the next ones are made from it below the application, so that more is left for what is let in.
  *
- * Only routes whose address says nothing are kept: there are a handful. Requests of another origin are handed on, as their
- * answers have headers of their own.
+ * Only of routes that write, and whose address says nothing: there are a handful, and each gives up the same for everybody.
+ * Requests of another origin are handed on, as their answers have headers of their own.
  */
 export class KeptRefusals {
   readonly #deps: KeptRefusalsDeps;
@@ -39,8 +39,8 @@ export class KeptRefusals {
   /** Keeps the refusal that the application has just made. @param route the pattern of its address */
   keep(ctx: Koa.Context, route: string, kept: Pick<KeptRefusal, 'sacrifice' | 'observe'>): void {
     const key = keyOf(ctx.req);
-    if (ctx.url !== route || ctx.get('origin') !== '' || typeof ctx.body !== 'string' || this.#kept.has(key))
-      return;
+    if (ctx.method === 'GET' || ctx.url !== route || ctx.get('origin') !== '' || this.#kept.has(key)) return;
+    if (typeof ctx.body !== 'string') return;
     const headers = Object.entries(ctx.res.getHeaders())
       .filter(([name]) => !ownOfRequest.has(name))
       .map(([name, value]) => [name, String(value)]);

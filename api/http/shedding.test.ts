@@ -2,7 +2,6 @@ import { expect } from 'chai';
 import { createLogger } from '../../common/logger.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { LoopDelay } from './loop-delay.ts';
-import { Problem } from './problem.ts';
 import type { Route, Sacrifice } from './route.ts';
 import { LoadShedder } from './shedding.ts';
 
@@ -31,17 +30,8 @@ describe('the shedding of load', () => {
     return { shedder, metrics };
   }
 
-  function refusal(shedder: LoadShedder, sacrifice: Sacrifice): Problem | undefined {
-    try {
-      shedder.admit(sacrifice);
-      return undefined;
-    } catch (error) {
-      if (error instanceof Problem) return error;
-      throw error;
-    }
-  }
   const refused = (shedder: LoadShedder): Sacrifice[] =>
-    order.filter((sacrifice) => refusal(shedder, sacrifice) !== undefined);
+    order.filter((sacrifice) => shedder.refusal(sacrifice) !== undefined);
 
   beforeEach(() => {
     loopDelayMs = 0;
@@ -83,7 +73,7 @@ describe('the shedding of load', () => {
       const { shedder } = shedderOf(thresholds, () => ((n += 1) % 100) / 100);
       let count = 0;
       // A refusal also draws when the client is to come again; that takes every second number.
-      for (let i = 0; i < 1000; i += 1) if (refusal(shedder, 'start')) count += 1;
+      for (let i = 0; i < 1000; i += 1) if (shedder.refusal('start')) count += 1;
       return count / 1000;
     };
     const shares = [1000, 1250, 1500, 1750, 2000].map(shareAt);
@@ -136,7 +126,7 @@ describe('the shedding of load', () => {
     const { shedder } = shedderOf();
     const waits = new Set<string>();
     for (let i = 0; i < 1000; i += 1) {
-      const problem = refusal(shedder, 'start')!;
+      const problem = shedder.refusal('start')!;
       expect(problem).to.include({ code: 'UNAVAILABLE', status: 503 });
       waits.add(problem.headers['Retry-After']!);
     }
@@ -146,7 +136,7 @@ describe('the shedding of load', () => {
   it('counts every refusal by class, and writes one line for a thousand of them', async () => {
     loopDelayMs = 10_000;
     const { shedder, metrics } = shedderOf();
-    for (let i = 0; i < 1000; i += 1) refusal(shedder, 'start');
+    for (let i = 0; i < 1000; i += 1) shedder.refusal('start');
     const text = await metrics.registry.metrics();
     expect(text).to.match(/laurel_shed_requests_total\{class="start",.*\} 1000/);
     expect(text).to.match(/laurel_shed_requests_total\{class="completion",.*\} 0/);

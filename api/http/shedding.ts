@@ -115,10 +115,10 @@ export class LoadShedder {
     return async (ctx, next) => {
       const isAnonymousRead = mayBeCached && ctx.get('authorization') === '';
       const sacrifice = isAnonymousRead ? 'anonymous_read' : (route.sacrifice ?? 'other');
-      if (!this.#letIn.has(ctx.req)) {
+      const refusal = this.#letIn.has(ctx.req) ? undefined : this.refusal(sacrifice);
+      if (refusal) {
         ctx.state['shedAs'] = sacrifice;
-        this.admit(sacrifice);
-        delete ctx.state['shedAs'];
+        throw refusal;
       }
       this.#underWay += 1;
       try {
@@ -130,20 +130,15 @@ export class LoadShedder {
     };
   }
 
-  /** @throws UNAVAILABLE when a request of this class is one too many */
-  admit(sacrifice: Sacrifice): void {
-    const refusal = this.#refusal(sacrifice);
-    if (refusal) throw refusal;
-  }
-
   /** Judges a request before the application has it; one that is let in is not judged again. @returns its refusal */
   judge(request: IncomingMessage, sacrifice: Sacrifice): Problem | undefined {
-    const refusal = this.#refusal(sacrifice);
+    const refusal = this.refusal(sacrifice);
     if (!refusal) this.#letIn.add(request);
     return refusal;
   }
 
-  #refusal(sacrifice: Sacrifice): Problem | undefined {
+  /** @returns what a request of this class is refused with, when it is one too many */
+  refusal(sacrifice: Sacrifice): Problem | undefined {
     const share = this.#shareOf(sacrifice);
     if (share === 0 || this.#random() >= share) return undefined;
     this.#counter.inc({ class: sacrifice });

@@ -185,6 +185,8 @@ describe('more requests than an API process can serve', function () {
         expect(shed.headers['access-control-allow-origin']).to.equal('https://game.example');
         expect(shed.headers['access-control-expose-headers']).to.include('Retry-After');
         expect((await ownRead()).status).to.equal(200);
+        expectShed(await call(api(), 'GET', '/leaderboards'));
+        expect((await call(api(), 'GET', '/leaderboards', { token: player.token })).status).to.equal(200);
 
         // Of others less and less are let in, up to twice the threshold.
         hold(100);
