@@ -14,6 +14,7 @@ import { isRedisAway } from '../../common/redis.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
 import type { Authenticate } from './authenticate.ts';
 import { clientIp } from '../../common/client-ip.ts';
+import { headersOf } from './headers.ts';
 import { KeptRefusals } from './kept-refusals.ts';
 import { KeptReplies } from './kept-replies.ts';
 import { Problem, unavailable } from './problem.ts';
@@ -62,7 +63,7 @@ const withSecurityHeaders = helmet({
 const securityHeaders: readonly [string, string][] = (() => {
   const response = new ServerResponse(new IncomingMessage(new Socket()));
   withSecurityHeaders(response.req, response, () => undefined);
-  return Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]);
+  return headersOf(response);
 })();
 
 /** The one that the client gave, if it is one; else a new one. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type Koa from 'koa';
+import { headersOf } from './headers.ts';
 import type { Sacrifice } from './route.ts';
 import type { LoadShedder } from './shedding.ts';
 
@@ -41,9 +42,7 @@ export class KeptRefusals {
     const key = keyOf(ctx.req);
     if (ctx.method === 'GET' || ctx.url !== route || ctx.get('origin') !== '' || this.#kept.has(key)) return;
     if (typeof ctx.body !== 'string') return;
-    const headers = Object.entries(ctx.res.getHeaders())
-      .filter(([name]) => !ownOfRequest.has(name))
-      .map(([name, value]) => [name, String(value)]);
+    const headers = headersOf(ctx.res).filter(([name]) => !ownOfRequest.has(name));
     this.#kept.set(key, { ...kept, body: ctx.body, headers: headers.flat() });
   }
 
@@ -52,7 +51,7 @@ export class KeptRefusals {
     const { shedder, requestIdOf } = this.#deps;
     return (request, response) => {
       const kept = request.headers.origin === undefined ? this.#kept.get(keyOf(request)) : undefined;
-      if (!kept) return app(request, response);
+      if (!kept || !shedder.isShedding(kept.sacrifice)) return app(request, response);
       const begun = performance.now();
       const refusal = shedder.judge(request, kept.sacrifice);
       if (!refusal) return app(request, response);

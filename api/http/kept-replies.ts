@@ -2,6 +2,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type Koa from 'koa';
 import { LRUCache } from 'lru-cache';
 import type { AdmissionControl } from '../admission/admission.ts';
+import { headersOf } from './headers.ts';
 import type { LoadShedder } from './shedding.ts';
 
 /** A reply as it went out, less what was of one request. */
@@ -52,14 +53,12 @@ export class KeptReplies {
   keep(ctx: Koa.Context, stillHolds: () => boolean, observe: KeptReply['observe']): void {
     if (ctx.method !== 'GET' || ctx.status !== 200 || typeof ctx.body !== 'string') return;
     if (ctx.get('origin') !== '' || ctx.url.length > LONGEST_ADDRESS) return;
-    const headers = Object.entries(ctx.res.getHeaders())
-      .filter(([name]) => !ownOfRequest.has(name))
-      .map(([name, value]) => [name, String(value)]);
+    const headers = headersOf(ctx.res).filter(([name]) => !ownOfRequest.has(name));
     this.#replies.set(ctx.url, {
       etag: ctx.res.getHeader('etag')?.toString(),
       body: ctx.body,
       headers: headers.flat(),
-      unchangedHeaders: headers.filter(([name = '']) => !ofBody.has(name)).flat(),
+      unchangedHeaders: headers.filter(([name]) => !ofBody.has(name)).flat(),
       stillHolds,
       observe,
     });
@@ -95,7 +94,7 @@ export class KeptReplies {
     if (!kept) return undefined;
     const known = headers['if-none-match'];
     if (known !== undefined && known !== kept.etag) return undefined;
-    return !this.#deps.shedder.isSheddingReads && kept.stillHolds() ? kept : undefined;
+    return !this.#deps.shedder.isShedding('anonymous_read') && kept.stillHolds() ? kept : undefined;
   }
 
   #send(

@@ -146,9 +146,9 @@ export class LoadShedder {
     return refusals[Math.floor(this.#random() * refusals.length)];
   }
 
-  /** Whether anonymous reads, which go first, are being refused now. */
-  get isSheddingReads(): boolean {
-    return this.#shareOf('anonymous_read') > 0;
+  /** Whether some requests of a class are being refused now. */
+  isShedding(sacrifice: Sacrifice): boolean {
+    return this.#shareOf(sacrifice) > 0;
   }
 
   close(): void {

@@ -30,7 +30,8 @@ local function wait_for(key, limit)
   return oldest and math.max(0, tonumber(oldest) + MINUTE - now) or 0
 end
 
--- How many of a list's entries are within the minute (the newest come first): nearly always all, so that the oldest is asked first.
+-- How many of a list's entries are within the minute (the newest come first): nearly always all, so that the oldest is asked
+-- first.
 local function count_recent(key, length)
   local low, high = 0, length
   local at = high - 1
