@@ -9,7 +9,7 @@ import { closeRedis, createRedis, untilReady, type Redis } from '../../common/re
 import { eventually } from '../../test/support/eventually.ts';
 import { useStores } from '../../test/support/stores.ts';
 import { seed } from '../../test/support/system.ts';
-import { GroupCommit } from './group-commit.ts';
+import { GroupCommit, type Line } from './group-commit.ts';
 import { Ledger } from './ledger.ts';
 import { Publisher } from './publisher.ts';
 import { RankRecorder } from './rank-recorder.ts';
@@ -59,22 +59,51 @@ describe('commits that partitions share', () => {
     replyTo: 'nobody',
     client: { type: 'COMPLETE_TASK', leaderboard: 'game1', points },
   });
+  const line = (first: CompletionJob, ...behind: CompletionJob[]): Line => ({
+    first,
+    takeAlong: () => Promise.resolve(behind),
+  });
   /** Checked like any other, and yet no transaction can hold it. */
   const impossible = (userId: string): CompletionJob => job(userId, MOST_POINTS_OF_POSTGRES + 1);
 
   it('applies what comes at the same time together, and answers each line', async () => {
     sizes.length = 0;
     const lines = [[job('a'), job('a')], [job('b')], [job('c')]];
-    const replies = await Promise.all(lines.map((line) => commits.apply(line)));
-    lines.forEach((line, i) => {
-      for (const { actionId } of line) expect(replies[i]!.get(actionId)?.outcome).to.equal('completed');
+    const replies = await Promise.all(
+      lines.map(([first, ...behind]) => commits.apply(line(first!, ...behind))),
+    );
+    lines.forEach((jobs, i) => {
+      for (const { actionId } of jobs) expect(replies[i]!.get(actionId)?.outcome).to.equal('completed');
     });
     expect(sizes).to.deep.equal([4]);
   });
 
+  it('takes along what came while an earlier transaction was under way', async () => {
+    const behind: CompletionJob[] = [];
+    const earlier = commits.apply(line(job('a')));
+    // Its line waits from now on, and what is behind it comes later still.
+    const later = new Promise<void>((resolve) => setImmediate(resolve)).then(() =>
+      commits.apply({ first: job('b'), takeAlong: () => Promise.resolve(behind) }),
+    );
+    await new Promise((resolve) => setImmediate(resolve));
+    const late = job('b');
+    behind.push(late);
+    await earlier;
+    expect((await later).get(late.actionId)?.outcome).to.equal('completed');
+  });
+
+  it('begins no transaction when nothing waits', async () => {
+    sizes.length = 0;
+    expect(await commits.apply({ first: undefined, takeAlong: () => Promise.resolve([]) })).to.have.property(
+      'size',
+      0,
+    );
+    expect(sizes).to.deep.equal([]);
+  });
+
   it('tells whether completions are being applied', async () => {
     expect(commits.isBusy).to.equal(false);
-    const applied = commits.apply([job('a')]);
+    const applied = commits.apply(line(job('a')));
     // A batch begins in the next turn of the event loop.
     await new Promise((resolve) => setImmediate(resolve));
     expect(commits.isBusy).to.equal(true);
@@ -86,7 +115,7 @@ describe('commits that partitions share', () => {
   it('judges each line alone when one of them breaks the transaction', async () => {
     const [good, bad, mixed] = [[job('a')], [impossible('b'), job('b')], [job('c'), impossible('c')]];
     const [first, second, third] = await Promise.allSettled(
-      [good, bad, mixed].map((line) => commits.apply(line)),
+      [good, bad, mixed].map(([first, ...behind]) => commits.apply(line(first!, ...behind))),
     );
     expect(first).to.have.nested.property('status', 'fulfilled');
     // The first of its line cannot be applied; those behind it get their turn.
@@ -112,7 +141,7 @@ describe('commits that partitions share', () => {
     let held: Promise<unknown> = Promise.resolve();
     await db.transaction(async (trx) => {
       await trx.raw(`select lock_users(array['d'])`);
-      held = commits.apply([job('d')]);
+      held = commits.apply(line(job('d')));
       await eventually(async () => {
         const { rows } = await db.raw(
           `select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
@@ -120,7 +149,7 @@ describe('commits that partitions share', () => {
         expect(rows[0].n).to.equal(1);
       });
       const free = job('a');
-      expect((await commits.apply([free])).get(free.actionId)?.outcome).to.equal('completed');
+      expect((await commits.apply(line(free))).get(free.actionId)?.outcome).to.equal('completed');
     });
     await held;
   });

@@ -8,7 +8,13 @@ import { isRedisAway } from '../../common/redis.ts';
 import type { Ledger } from './ledger.ts';
 import type { Publisher } from './publisher.ts';
 
-type Line = readonly CompletionJob[];
+/** What a partition brings to a transaction. */
+export interface Line {
+  /** the completion that holds the partition's slot, unless it was applied before */
+  readonly first: CompletionJob | undefined;
+  /** What waits behind it, in order. Asked for when the line's turn has come, so that whatever came meanwhile goes along. */
+  readonly takeAlong: () => Promise<readonly CompletionJob[]>;
+}
 type Replies = ReadonlyMap<string, CompletionReply>;
 type Outcome = { readonly replies: Replies } | { readonly error: unknown };
 
@@ -38,7 +44,7 @@ export class GroupCommit {
 
   constructor(deps: GroupCommitDeps) {
     this.#deps = deps;
-    this.#lines = new Batcher((lines) => this.#commit(lines), LINES_A_COMMIT, 1, PATIENCE_MS);
+    this.#lines = new Batcher((lines) => this.#commitTogether(lines), LINES_A_COMMIT, 1, PATIENCE_MS);
   }
 
   /** Whether completions are being applied now. */
@@ -59,10 +65,18 @@ export class GroupCommit {
     return outcome.replies;
   }
 
+  async #commitTogether(lines: readonly Line[]): Promise<Outcome[]> {
+    const parts = await Promise.all(
+      lines.map(async ({ first, takeAlong }) => [...(first ? [first] : []), ...(await takeAlong())]),
+    );
+    return this.#commit(parts);
+  }
+
   /** @throws when nothing was applied; the error of one part of several is that line's outcome */
-  async #commit(lines: readonly Line[]): Promise<Outcome[]> {
+  async #commit(parts: readonly (readonly CompletionJob[])[]): Promise<Outcome[]> {
     const { ledger, publisher, log, onBatch } = this.#deps;
-    const jobs = lines.flat();
+    const jobs = parts.flat();
+    if (jobs.length === 0) return parts.map(() => ({ replies: new Map() }));
     let batch;
     try {
       batch = await this.#untilStoresAnswer(() => ledger.apply(jobs), isTransient);
@@ -70,9 +84,9 @@ export class GroupCommit {
       if (jobs.length === 1 || error instanceof Interrupted) throw error;
       log.error({ err: error, count: jobs.length }, 'a batch failed; applying its parts alone');
       const outcomes: Outcome[] = [];
-      for (const line of lines) {
-        const part = lines.length > 1 ? line : line.slice(0, 1);
-        outcomes.push(...(await this.#commit([part]).catch((reason: unknown) => [{ error: reason }])));
+      for (const part of parts) {
+        const alone = parts.length > 1 ? part : part.slice(0, 1);
+        outcomes.push(...(await this.#commit([alone]).catch((reason: unknown) => [{ error: reason }])));
       }
       return outcomes;
     }
@@ -82,7 +96,7 @@ export class GroupCommit {
       (error) => isTransient(error) || isRedisAway(error),
     );
     const known = { replies: new Map(replies.map((reply) => [reply.actionId, reply])) };
-    return lines.map(() => known);
+    return parts.map(() => known);
   }
 
   #untilStoresAnswer<T>(work: () => Promise<T>, isPassing: (error: unknown) => boolean): Promise<T> {

@@ -23,6 +23,8 @@ const drop = loadScript(new URL('lua/drop.lua', import.meta.url), 2);
 /** What Bull Board shows of a finished job. */
 export interface PartitionResult {
   readonly outcome: string;
+  /** how many completions behind it were applied while it held the slot */
+  readonly tookAlong?: number;
 }
 
 export interface PartitionDeps {
@@ -40,6 +42,9 @@ export interface PartitionDeps {
   /** ends waiting for an absent store; the job then goes back to the head of its line */
   readonly signal: AbortSignal;
 }
+
+/** For how long a job keeps the slot while completions come in behind it, milliseconds: a turn of BullMQ's costs as much as several of them. */
+const HOLD_MS = 1000;
 
 const isStoreAway = (error: unknown): boolean => isTransient(error) || isRedisAway(error);
 
@@ -59,7 +64,7 @@ export function createPartitionProcessor(deps: PartitionDeps) {
     untilDone(work, isPassing, signal, (err) => log.warn({ err, queue: queue.name }, 'waiting for a store'));
 
   /** The completions that wait right behind the one being processed, oldest first, up to the first that is another thing. */
-  async function takeAlong(): Promise<CompletionJob[]> {
+  async function waitingCompletions(): Promise<CompletionJob[]> {
     if (batchMax === 1) return [];
     const waiting = await scripts
       .call(peek, queue.toKey('wait'), queue.toKey(''), batchMax - 1)
@@ -77,15 +82,36 @@ export function createPartitionProcessor(deps: PartitionDeps) {
     return jobs;
   }
 
-  async function complete(first: CompletionJob): Promise<PartitionResult> {
-    const followers = await takeAlong();
-    const replies = await commits.apply([first, ...followers]);
+  /** Applies a completion and those behind it. @returns what became of the first, and how many behind it were applied */
+  async function applyLine(first?: CompletionJob): Promise<{ outcome: string; followers: number }> {
+    let followers: CompletionJob[] = [];
+    const replies = await commits.apply({
+      first,
+      takeAlong: async () => (followers = await waitingCompletions()),
+    });
     const applied = followers.map(({ actionId }) => actionId).filter((actionId) => replies.has(actionId));
     if (applied.length > 0) {
       // Those that cannot be taken off now are found to be done when their turn comes.
       await scripts.call(drop, queue.toKey('wait'), queue.toKey(''), ...applied).catch(() => undefined);
     }
-    return { outcome: replies.get(first.actionId)?.outcome ?? 'unknown' };
+    return {
+      outcome: (first && replies.get(first.actionId)?.outcome) ?? 'unknown',
+      followers: applied.length,
+    };
+  }
+
+  async function complete(first: CompletionJob): Promise<PartitionResult> {
+    const leavesAt = performance.now() + HOLD_MS;
+    const { outcome, followers } = await applyLine(first);
+    let tookAlong = followers;
+    for (let more = 1; more > 0 && performance.now() < leavesAt && !signal.aborted; tookAlong += more) {
+      // What cannot be applied gets its own turn, and is judged there.
+      more = await applyLine().then(
+        (line) => line.followers,
+        () => 0,
+      );
+    }
+    return { outcome, ...(tookAlong > 0 && { tookAlong }) };
   }
 
   async function resync(userId: string): Promise<PartitionResult> {
