@@ -81,17 +81,12 @@ export class AdmissionControl {
     const subjects = this.#subjects(ask);
     const userId = ask.userId ?? '';
     const actionId = ask.actionId ?? '';
-    const keys = [
-      actionKey(userId, actionId),
-      openActionsKey(userId),
-      'laurel:admission:global',
-      ...subjects.flatMap(({ key, blockKey }) => [
-        key,
-        `${blockKey}:refusals`,
-        `${blockKey}:until`,
-        `${blockKey}:level`,
-      ]),
-    ];
+    const keys = [actionKey(userId, actionId), openActionsKey(userId), 'laurel:admission:global'];
+    const limits: number[] = [];
+    for (const { key, blockKey, limit, blockAfter } of subjects) {
+      keys.push(key, `${blockKey}:refusals`, `${blockKey}:until`, `${blockKey}:level`);
+      limits.push(limit, blockAfter);
+    }
     const mode = ask.kind === 'start' || ask.kind === 'complete' ? ask.kind : 'other';
     const globalRate = ask.kind === 'read' ? 0 : this.#config.RATE_LIMIT_GLOBAL_PER_SECOND;
     let reply: (string | number)[];
@@ -106,7 +101,7 @@ export class AdmissionControl {
         ask.holdMs ?? 0,
         globalRate,
         now ?? '',
-        ...subjects.flatMap(({ limit, blockAfter }) => [limit, blockAfter]),
+        ...limits,
       )) as (string | number)[];
     } catch (error) {
       throw unavailable('The service cannot check its limits right now.', error);

@@ -231,8 +231,10 @@ function serve(
       const userId = caller && { userId: caller.profile.userId };
       ctx.set(await (kept.verdictOn(ctx.req) ?? admission.admitRead({ kind: 'read', ip, ...userId })));
     }
+    const { params, query } = addressed(ctx);
     const input: Input = {
-      ...addressed(ctx),
+      params,
+      query,
       body: checkBody ? checkBody(await readBody(ctx)) : {},
       caller,
       ip,
