@@ -20,7 +20,8 @@ $$;
 -- Milliseconds since the epoch, as clients and Redis count time. In UTC throughout: only then is the body immutable, and only
 -- then does Postgres put it in place of each call, which is many times cheaper.
 create function epoch_ms(at timestamptz) returns bigint language sql immutable parallel safe as $$
-  select (extract(epoch from at at time zone 'UTC') * 1000)::bigint
+  -- date_part counts in double precision, which holds milliseconds exactly for 285,000 years; extract counts in numeric.
+  select (date_part('epoch', at at time zone 'UTC') * 1000)::bigint
 $$;
 
 create function from_epoch_ms(ms bigint) returns timestamptz language sql immutable parallel safe as $$
@@ -74,26 +75,28 @@ end $$;
 -- items: array, in order, of jobs, each with
 --   actionId, userId, acceptedAt (ms), transactionId, tokenHash (hex; null for client-signed), ip, userAgent,
 --   and for client-signed ones `client`: {type, leaderboard, points, difficulty}
--- returns {items: [{actionId, outcome, ...}], rows: see index_rows, jobs: what was applied, in order, if it is not what was
--- given}; outcome is
+-- returns {completed, others: [{actionId, outcome, ...}], rows, unchanged: score rows that were written and others that Redis
+-- may lack, see index_rows, jobs: what was applied, in order, if it is not what was given}, each null when there is none;
+-- outcome is
 --   completed      it counts now
 --   duplicate      it counted before; the same figures as then
 --   cancelled | rejected | held | unknown | not_yours | token_mismatch   it does not count
--- An item that unlocked achievements carries their keys as `unlocked`.
+-- A completed one carries the keys of the achievements that it unlocked as `unlocked`.
 -- Awards are clipped at the leaderboard's points an update, and at its score cap.
 --
 -- The big tables are only ever reached by key, for a few rows. Plans are made once a connection, perhaps while the tables
 -- are empty and their statistics tell nothing, and must be right when they have grown: hence the settings, the fences
 -- (`offset 0`), and the actions that are read once, by id, into arrays.
-create function apply_completions(items jsonb) returns jsonb language plpgsql
-  set enable_seqscan = off set enable_indexonlyscan = off set enable_mergejoin = off set jit = off as $$
+create function apply_completions(items jsonb) returns json language plpgsql
+  set enable_seqscan = off set enable_bitmapscan = off set enable_indexonlyscan = off set enable_mergejoin = off set jit = off as $$
 declare
   ids text[];
   taken actions[];                                -- those that count now
   others actions[];                               -- those that do not, or did before
-  counted jsonb;                                  -- action id -> what it counted
-  result_items jsonb;
-  result_rows jsonb;
+  completed json;
+  remaining json;
+  written_rows json;
+  unchanged_rows jsonb;
   unchanged_users text[];                         -- whose rows Redis may lack, although nothing was written just now
   touched_boards integer[];
   applied timestamptz(3);
@@ -167,19 +170,22 @@ begin
     ),
     -- One row an action and board: its own, and global.
     award as (
-      select item.n, item.transaction_id, t.id, t.user_id, t.leaderboard, t.type, t.points, t.accepted_at,
+      select item.n, item.transaction_id, t.id, t.user_id, t.leaderboard, t.type, t.points, t.accepted_at, coalesce(u.hidden, true) as hidden,
         date_trunc('day', t.accepted_at at time zone 'UTC') at time zone 'UTC' as day, b.key as board, b.score_cap as cap,
-        least(t.points, b.max_points_per_update)::bigint as worth,
+        least(t.points, b.max_points_per_update)::integer as worth,
         coalesce(s.score, 0) as base, coalesce(epoch_ms(s.reached_at), 0) as base_reached
       from unnest(taken) t
       join item on item.action_id = t.id
+      left join lateral (
+        select banned_at is not null or erased_at is not null as hidden from users where id = t.user_id limit 1
+      ) u on true
       cross join unnest(case t.leaderboard when 'global' then array['global'] else array[t.leaderboard, 'global'] end) k(board)
       join leaderboards b on b.key = k.board
       join board_periods bp on bp.leaderboard = b.key and bp.period = 'all' and bp.starts_at = timestamptz '1970-01-01 00:00:00+00'
       left join lateral (
         -- By the primary key alone, as in index_rows.
         select score, reached_at from scores
-        where (user_id, board_period_id) >= (t.user_id, bp.id) and (user_id, board_period_id) <= (t.user_id, bp.id) offset 0
+        where (user_id, board_period_id) >= (t.user_id, bp.id) and (user_id, board_period_id) <= (t.user_id, bp.id) limit 1
       ) s on true
     ),
     running as materialized (
@@ -191,6 +197,15 @@ begin
       from (select *, row_number() over (partition by user_id, board order by n) as place from award) numbered
       window line as (partition by user_id, board order by n)
     ),
+    -- What each action comes to: on its own board, and on global.
+    outcome as materialized (
+      select n, transaction_id, id, user_id, leaderboard, type, points, accepted_at,
+        max(before) filter (where board = leaderboard) as before, max(after) filter (where board = leaderboard) as after,
+        max(after - before) filter (where board = 'global') as global_delta
+      from running
+      group by n, transaction_id, id, user_id, leaderboard, type, points, accepted_at
+      order by n
+    ),
     -- The open periods in which completions of a day count.
     slot as materialized (
       select d.board, d.day, bp.id as board_period_id
@@ -200,16 +215,26 @@ begin
       join board_periods bp on bp.leaderboard = d.board and bp.period = p.period
         and bp.starts_at = period_start(p.period, d.day) and bp.closed_at is null
     ),
-    upserted as (
-      insert into scores (board_period_id, user_id, score, reached_at)
-      select slot.board_period_id, r.user_id, sum(r.after - r.before),
-        from_epoch_ms((max(r.reached) filter (where r.after > r.before))::bigint)
+    gain as materialized (
+      select slot.board_period_id, r.user_id, sum((r.after - r.before)::integer) as points,
+        from_epoch_ms(max(r.reached) filter (where r.after > r.before)) as reached_at
       from running r join slot using (board, day)
-      group by slot.board_period_id, r.user_id
-      having sum(r.after - r.before) > 0
+      group by r.user_id, slot.board_period_id
+      having bool_or(r.after > r.before)
       order by r.user_id, slot.board_period_id
-      on conflict (user_id, board_period_id)
-        do update set score = scores.score + excluded.score, reached_at = excluded.reached_at
+    ),
+    -- Nearly all have a row already. Updating it spares the lock and its log record that "on conflict" takes out first.
+    risen as (
+      update scores s set score = s.score + gain.points, reached_at = gain.reached_at
+      from gain
+      where (s.user_id, s.board_period_id) >= (gain.user_id, gain.board_period_id)
+        and (s.user_id, s.board_period_id) <= (gain.user_id, gain.board_period_id)
+      returning s.board_period_id, s.user_id, s.score, s.reached_at
+    ),
+    begun as (
+      insert into scores (board_period_id, user_id, score, reached_at)
+      select board_period_id, user_id, points, reached_at from gain
+      where (user_id, board_period_id) not in (select user_id, board_period_id from risen)
       returning board_period_id, user_id, score, reached_at
     ),
     milestone as (
@@ -223,75 +248,61 @@ begin
     ),
     entry as (
       insert into ledger (id, kind, action_id, user_id, leaderboard, type, points, delta, before, after, global_delta, accepted_at, applied_at)
-      select own.transaction_id, 'completion', own.id, own.user_id, own.leaderboard, own.type, own.points,
-        own.after - own.before, own.before, own.after, g.after - g.before, own.accepted_at, applied
-      from running own
-      join running g on g.id = own.id and g.board = 'global'
-      where own.board = own.leaderboard
-      order by own.n
-    ),
-    shown as materialized (
-      select t.user_id, u.hidden
-      from (select distinct user_id from running) t
-      cross join lateral (
-        select banned_at is not null or erased_at is not null as hidden from users where id = t.user_id offset 0
-      ) u
+      select transaction_id, 'completion', id, user_id, leaderboard, type, points, after - before, before, after, global_delta, accepted_at, applied
+      from outcome
     )
     select
       (
-        select jsonb_object_agg(own.id, jsonb_build_object('leaderboard', own.leaderboard, 'type', own.type,
-            'transactionId', own.transaction_id, 'previous', own.before, 'current', own.after, 'delta', own.after - own.before,
-            'acceptedAt', epoch_ms(own.accepted_at), 'completedAt', epoch_ms(applied)) || coalesce(m.unlocked, '{}'))
-        from running own
-        left join (
-          select action_id, jsonb_build_object('unlocked', jsonb_agg(key order by key)) as unlocked from milestone group by 1
-        ) m on m.action_id = own.id
-        where own.board = own.leaderboard
+        select json_agg(json_build_object('actionId', o.id, 'outcome', 'completed', 'leaderboard', o.leaderboard, 'type', o.type,
+            'transactionId', o.transaction_id, 'previous', o.before, 'current', o.after, 'delta', o.after - o.before,
+            'acceptedAt', epoch_ms(o.accepted_at), 'completedAt', epoch_ms(applied), 'unlocked', coalesce(m.unlocked, '{}')))
+        from outcome o
+        left join (select action_id, array_agg(key order by key) as unlocked from milestone group by 1) m on m.action_id = o.id
       ),
       (
-        select jsonb_agg(jsonb_build_array(b.leaderboard, b.period, epoch_ms(b.starts_at), epoch_ms(b.ends_at), r.rows))
+        select json_agg(json_build_array(b.leaderboard, b.period, epoch_ms(b.starts_at), epoch_ms(b.ends_at), r.rows))
         from (
-          select board_period_id, jsonb_agg(jsonb_build_array(user_id, score, epoch_ms(reached_at), hidden)) as rows
-          from upserted join shown using (user_id)
+          select board_period_id, json_agg(json_build_array(user_id, score, epoch_ms(reached_at),
+            user_id in (select user_id from running where hidden))) as rows
+          from (select * from risen union all select * from begun) written
           group by board_period_id
         ) r
         join board_periods b on b.id = r.board_period_id
       ),
       (select array_agg(distinct user_id) from running where after = before)
-    into counted, result_rows, unchanged_users;
+    into completed, written_rows, unchanged_users;
   end if;
 
   delete from queued_completions where action_id = any (ids);
 
-  if others is not null then
-    select coalesce(counted, '{}') || coalesce(jsonb_object_agg(o.id, jsonb_build_object('leaderboard', o.leaderboard, 'type', o.type,
-        'transactionId', l.id, 'previous', l.before, 'current', l.after, 'delta', l.delta,
-        'acceptedAt', epoch_ms(o.accepted_at), 'completedAt', epoch_ms(o.completed_at))
-        || case when r.found then jsonb_build_object('rank', jsonb_build_array(r.previous, r.current)) else '{}' end), '{}'),
-      unchanged_users || array_agg(o.user_id)
-    into counted, unchanged_users
-    from unnest(others) o
-    cross join lateral (select * from ledger where action_id = o.id offset 0) l
-    left join lateral (select true as found, previous, current from completion_ranks where action_id = o.id offset 0) r on true
-    where o.status = 'completed';
+  -- The rest: what counted before, and what does not count.
+  if cardinality(taken) < cardinality(ids) then
+    select json_agg(jsonb_build_object('actionId', i ->> 'actionId', 'outcome', outcome) || coalesce(before, '{}')) into remaining
+    from jsonb_array_elements(items) i
+    left join unnest(others) a on a.id = i ->> 'actionId'
+    cross join lateral (
+      select case
+        when a.id is null then 'unknown'
+        when a.user_id <> i ->> 'userId' then 'not_yours'
+        when a.status = 'completed' then 'duplicate'
+        when a.status in ('cancelled', 'rejected', 'held') then a.status
+        else 'token_mismatch'
+      end as outcome
+    ) o
+    left join lateral (
+      select jsonb_build_object('leaderboard', a.leaderboard, 'type', a.type, 'transactionId', l.id,
+          'previous', l.before, 'current', l.after, 'delta', l.delta,
+          'acceptedAt', epoch_ms(a.accepted_at), 'completedAt', epoch_ms(a.completed_at))
+        || case when r.found then jsonb_build_object('rank', jsonb_build_array(r.previous, r.current)) else '{}' end as before
+      from (select * from ledger where action_id = a.id limit 1) l
+      left join lateral (select true as found, previous, current from completion_ranks where action_id = a.id limit 1) r on true
+      where outcome = 'duplicate'
+    ) b on true
+    where i ->> 'actionId' not in (select t.id from unnest(taken) t);
+    unchanged_users := unchanged_users || array(select user_id from unnest(others) where status = 'completed');
   end if;
 
-  select jsonb_agg(jsonb_build_object('actionId', i ->> 'actionId', 'outcome', outcome)
-      || case when outcome in ('completed', 'duplicate') then coalesce(counted -> (i ->> 'actionId'), '{}') else '{}' end order by n)
-  into result_items
-  from jsonb_array_elements(items) with ordinality e(i, n)
-  left join (
-    select id, user_id, 'completed' as status from unnest(taken)
-    union all
-    select id, user_id, case when status = 'completed' then 'duplicate' when status in ('cancelled', 'rejected', 'held') then status
-      else 'token_mismatch' end
-    from unnest(others)
-  ) a on a.id = i ->> 'actionId'
-  cross join lateral (
-    select case when a.id is null then 'unknown' when a.user_id <> i ->> 'userId' then 'not_yours' else a.status end as outcome
-  ) o;
-
-  if unchanged_users is not null then
+  if cardinality(unchanged_users) > 0 then
     touched_boards := array(
       select bp.id
       from (
@@ -304,14 +315,12 @@ begin
       join board_periods bp on bp.leaderboard = b.key and bp.period = p.period
         and bp.starts_at = period_start(p.period, d.day) and bp.closed_at is null
       group by bp.id);
-    result_rows := coalesce(result_rows, '[]')
-      || index_rows(array(select distinct unnest(unchanged_users)), touched_boards);
+    unchanged_rows := index_rows(array(select distinct unnest(unchanged_users)), touched_boards);
   end if;
 
-  return jsonb_build_object('items', result_items, 'rows', coalesce(result_rows, '[]'))
-    || case when not reordered then '{}'
-      else jsonb_build_object('jobs', (select jsonb_agg(i - 'transactionId' order by n) from jsonb_array_elements(items) with ordinality e(i, n)))
-    end;
+  return json_build_object('completed', completed, 'others', remaining, 'rows', written_rows, 'unchanged', unchanged_rows,
+    'jobs', case when reordered then
+      (select jsonb_agg(i - 'transactionId' order by n) from jsonb_array_elements(items) with ordinality e(i, n)) end);
 end $$;
 
 -- Makes a 202 durable: the action is queued, and the payload is kept until it has been applied.

@@ -60,16 +60,29 @@ const appliedJobs = Joi.array<CompletionJob[]>().items(completionJobSchema);
 
 /** Checks what `apply_completions` returned for some jobs. @throws when it is anything else */
 function parseBatch(value: unknown, jobs: readonly CompletionJob[]): AppliedBatch {
-  const { items, rows, jobs: others } = value as { items?: unknown; rows?: unknown; jobs?: unknown };
-  if (!Array.isArray(items) || !items.every(isItem))
-    throw new Error(
-      'Postgres answered in another form than this version reads. Migrate, and use one version.',
-    );
-  const applied = others === undefined ? jobs : check(others, appliedJobs);
-  if (items.length !== applied.length || items.some(({ actionId }, i) => actionId !== applied[i]?.actionId))
-    throw new Error('Postgres answered for other completions than were asked');
-  return { jobs: applied, items, boards: parseIndexRows(rows) };
+  const { completed, others, rows, unchanged, jobs: reordered } = value as Record<string, unknown>;
+  const byAction = new Map<string, AppliedItem>();
+  for (const item of [...listOf(completed), ...listOf(others)]) {
+    if (!isItem(item)) throw otherForm();
+    byAction.set(item.actionId, item);
+  }
+  const applied = reordered === null ? jobs : check(reordered, appliedJobs);
+  const items = applied.map(({ actionId }) => {
+    const item = byAction.get(actionId);
+    if (!item) throw new Error('Postgres answered for other completions than were asked');
+    return item;
+  });
+  return { jobs: applied, items, boards: [rows, unchanged].flatMap((some) => parseIndexRows(some ?? [])) };
 }
+
+function listOf(value: unknown): readonly unknown[] {
+  if (value === null) return [];
+  if (Array.isArray(value)) return value;
+  throw otherForm();
+}
+
+const otherForm = (): Error =>
+  new Error('Postgres answered in another form than this version reads. Migrate, and use one version.');
 
 /** What Postgres says of a correction. */
 export interface AppliedCorrection {
