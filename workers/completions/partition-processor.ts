@@ -3,6 +3,7 @@ import type { BoardChanges, BoardIndex } from '../../common/board/board-index.ts
 import { boardId } from '../../common/board/board.ts';
 import { changeOfRow } from '../../common/board/index-rows.ts';
 import type { Catalog } from '../../common/catalog.ts';
+import type { CompletionReply } from '../../common/events.ts';
 import type { Logger } from '../../common/logger.ts';
 import { Interrupted, untilDone } from '../../common/patience.ts';
 import { isTransient } from '../../common/postgres.ts';
@@ -17,8 +18,7 @@ import type { GroupCommit } from './group-commit.ts';
 import type { Ledger } from './ledger.ts';
 import type { Publisher } from './publisher.ts';
 
-const peek = loadScript(new URL('lua/peek.lua', import.meta.url), 2);
-const drop = loadScript(new URL('lua/drop.lua', import.meta.url), 2);
+const advance = loadScript(new URL('lua/advance.lua', import.meta.url), 2);
 
 /** What Bull Board shows of a finished job. */
 export interface PartitionResult {
@@ -58,19 +58,24 @@ const isStoreAway = (error: unknown): boolean => isTransient(error) || isRedisAw
  */
 export function createPartitionProcessor(deps: PartitionDeps) {
   const { queue, redis, commits, ledger, publisher, index, catalog, batchMax, log, signal } = deps;
-  const scripts = scriptCaller(redis, [peek, drop]);
+  const scripts = scriptCaller(redis, [advance]);
 
   const untilStoresAnswer = <T>(work: () => Promise<T>, isPassing: (error: unknown) => boolean): Promise<T> =>
     untilDone(work, isPassing, signal, (err) => log.warn({ err, queue: queue.name }, 'waiting for a store'));
 
-  /** The completions that wait right behind the one being processed, oldest first, up to the first that is another thing. */
-  async function waitingCompletions(): Promise<CompletionJob[]> {
-    if (batchMax === 1) return [];
-    const waiting = await scripts
-      .call(peek, queue.toKey('wait'), queue.toKey(''), batchMax - 1)
-      .catch(() => []);
+  /**
+   * Takes what was done along off the line.
+   *
+   * @returns the payloads of what waits next, oldest first, `most` of them at most
+   * @throws when Redis is away
+   */
+  const advanceLine = async (done: readonly string[], most: number): Promise<(string | null)[]> =>
+    (await scripts.call(advance, queue.toKey('wait'), queue.toKey(''), most, ...done)) as (string | null)[];
+
+  /** The completions at the head of a line, up to the first that is another thing. */
+  function completionsIn(waiting: readonly (string | null)[]): CompletionJob[] {
     const jobs: CompletionJob[] = [];
-    for (const data of waiting as (string | null)[]) {
+    for (const data of waiting) {
       try {
         const payload = parsePartitionJob(JSON.parse(data ?? 'null'));
         if (payload.kind !== 'completion') break;
@@ -82,35 +87,36 @@ export function createPartitionProcessor(deps: PartitionDeps) {
     return jobs;
   }
 
-  /** Applies a completion and those behind it. @returns what became of the first, and how many behind it were applied */
-  async function applyLine(first?: CompletionJob): Promise<{ outcome: string; followers: number }> {
-    let followers: CompletionJob[] = [];
-    const replies = await commits.apply({
-      first,
-      takeAlong: async () => (followers = await waitingCompletions()),
-    });
-    const applied = followers.map(({ actionId }) => actionId).filter((actionId) => replies.has(actionId));
-    if (applied.length > 0) {
-      // Those that cannot be taken off now are found to be done when their turn comes.
-      await scripts.call(drop, queue.toKey('wait'), queue.toKey(''), ...applied).catch(() => undefined);
-    }
-    return {
-      outcome: (first && replies.get(first.actionId)?.outcome) ?? 'unknown',
-      followers: applied.length,
-    };
-  }
-
+  /**
+   * Applies a completion and, again and again, those that have come in behind it. What cannot be applied along, or taken off the
+   * line, gets its own turn: there it is judged, or found to be done.
+   */
   async function complete(first: CompletionJob): Promise<PartitionResult> {
+    let done: readonly string[] = [];
+    const takeAlong = async (): Promise<CompletionJob[]> => {
+      if (batchMax === 1) return [];
+      const waiting = await advanceLine(done, batchMax - 1).catch(() => undefined);
+      if (waiting) done = [];
+      return completionsIn(waiting ?? []);
+    };
+    const applyLine = async (holder?: CompletionJob): Promise<ReadonlyMap<string, CompletionReply>> => {
+      let followers: readonly CompletionJob[] = [];
+      const replies = await commits.apply({
+        first: holder,
+        takeAlong: async () => (followers = await takeAlong()),
+      });
+      done = followers.map(({ actionId }) => actionId).filter((actionId) => replies.has(actionId));
+      return replies;
+    };
+
     const leavesAt = performance.now() + HOLD_MS;
-    const { outcome, followers } = await applyLine(first);
-    let tookAlong = followers;
-    for (let more = 1; more > 0 && performance.now() < leavesAt && !signal.aborted; tookAlong += more) {
-      // What cannot be applied gets its own turn, and is judged there.
-      more = await applyLine().then(
-        (line) => line.followers,
-        () => 0,
-      );
+    const outcome = (await applyLine(first)).get(first.actionId)?.outcome ?? 'unknown';
+    let tookAlong = done.length;
+    while (done.length > 0 && performance.now() < leavesAt && !signal.aborted) {
+      await applyLine().catch(() => undefined);
+      tookAlong += done.length;
     }
+    if (done.length > 0) await advanceLine(done, 0).catch(() => undefined);
     return { outcome, ...(tookAlong > 0 && { tookAlong }) };
   }
 

@@ -1,0 +1,113 @@
+import { Worker } from 'bullmq';
+import { expect } from 'chai';
+import { after, before } from 'mocha';
+import { BoardIndex } from '../../common/board/board-index.ts';
+import { BoardTable } from '../../common/board/board-table.ts';
+import { Catalog } from '../../common/catalog.ts';
+import { createLogger } from '../../common/logger.ts';
+import { createDatabase, type Database } from '../../common/postgres.ts';
+import { Queues, type CompletionJob, type PartitionJob } from '../../common/queues.ts';
+import { closeRedis, createRedis, untilReady, type Redis } from '../../common/redis.ts';
+import { eventually } from '../../test/support/eventually.ts';
+import { useStores } from '../../test/support/stores.ts';
+import { seed } from '../../test/support/system.ts';
+import { GroupCommit } from './group-commit.ts';
+import { Ledger } from './ledger.ts';
+import { createPartitionProcessor } from './partition-processor.ts';
+import { Publisher } from './publisher.ts';
+import { RankRecorder } from './rank-recorder.ts';
+
+const MORE_THAN_POSTGRES_HOLDS = 2 ** 31;
+
+describe('a partition’s line', () => {
+  const stores = useStores();
+  const log = createLogger('test', 'silent');
+  let db: Database;
+  let redis: Redis;
+  let queueRedis: Redis;
+  let workerRedis: Redis;
+  let queues: Queues;
+  let recorder: RankRecorder;
+  let worker: Worker<PartitionJob>;
+
+  before(async () => {
+    await seed(stores.databaseUrl);
+    db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 4 }, 'test');
+    await db('users').insert({ id: 'a', username: 'a', username_key: 'a' });
+    redis = createRedis(stores.redis.url, 'commands', log);
+    queueRedis = createRedis(stores.redis.url, 'queue', log);
+    await Promise.all([untilReady(redis, 5000), untilReady(queueRedis, 5000)]);
+    queues = new Queues(queueRedis, 1);
+    const ledger = new Ledger(db);
+    const index = new BoardIndex(redis);
+    recorder = new RankRecorder(ledger, log);
+    const publisher = new Publisher(redis, index, new BoardTable(db), recorder);
+    const catalog = new Catalog(db, log);
+    const { signal } = new AbortController();
+    const commits = new GroupCommit({ ledger, publisher, log, signal, onBatch: () => undefined });
+    const [queue] = queues.partitions;
+    if (!queue) throw new Error('no partition');
+    const process = createPartitionProcessor({
+      queue,
+      redis,
+      commits,
+      ledger,
+      publisher,
+      index,
+      catalog,
+      batchMax: 50,
+      log,
+      signal,
+    });
+    workerRedis = createRedis(stores.redis.url, 'blocking', log);
+    worker = new Worker(queue.name, process, { connection: workerRedis, autorun: false });
+  });
+  after(async () => {
+    await worker.close();
+    await queues.close();
+    await recorder.close();
+    await Promise.all([redis, queueRedis, workerRedis].map(closeRedis));
+    await db.destroy();
+  });
+
+  let count = 0;
+  const completion = (points = 1): CompletionJob => ({
+    kind: 'completion',
+    actionId: `action-${(count += 1)}`,
+    userId: 'a',
+    acceptedAt: Date.now(),
+    tokenHash: null,
+    ip: null,
+    userAgent: null,
+    replyTo: 'nobody',
+    client: { type: 'COMPLETE_TASK', leaderboard: 'game1', points },
+  });
+
+  it('is applied in order; those that were taken along leave it, and whoever cannot be applied is judged alone', async () => {
+    const [queue] = queues.partitions;
+    if (!queue) throw new Error('no partition');
+    const before = [completion(), completion(), completion()];
+    const impossible = completion(MORE_THAN_POSTGRES_HOLDS);
+    const behind = [completion(), completion()];
+    for (const job of [...before, impossible, ...behind]) await queues.enqueueCompletion(job);
+    await queues.enqueueResync('a');
+    void worker.run();
+
+    await eventually(async () => {
+      const { waiting, active } = await queue.getJobCounts('waiting', 'active');
+      expect({ waiting, active }).to.deep.equal({ waiting: 0, active: 0 });
+    });
+    const counted = await db<{ action_id: string; applied_at: Date }>('ledger')
+      .orderBy('id')
+      .pluck('action_id');
+    expect(counted).to.deep.equal([...before, ...behind].map(({ actionId }) => actionId));
+    expect((await queue.getFailed()).map(({ id }) => id)).to.deep.equal([impossible.actionId]);
+    // Each that had a turn of its own is shown with what it took along; together they are all that counted.
+    const completed = (await queue.getCompleted()).filter(({ data }) => data.kind === 'completion');
+    const results = completed.map(
+      ({ returnvalue }) => returnvalue as { outcome: string; tookAlong?: number },
+    );
+    expect(results.length).to.be.below(counted.length);
+    expect(results.reduce((sum, { tookAlong = 0 }) => sum + 1 + tookAlong, 0)).to.equal(counted.length);
+  });
+});
