@@ -19,7 +19,7 @@ import { startSystem } from './system.ts';
 /** How much of the capacity is asked for. */
 const SHARE = 0.8;
 /** A machine that is shared is not always as fast: what it can do for long is the least of several runs. */
-const CAPACITY_RUNS = 3;
+const CAPACITY_RUNS = 6;
 /** Enough for every play to find one. */
 const CONNECTIONS = 1000;
 const SMOKE_CONNECTIONS = 200;

@@ -60,7 +60,7 @@ export interface SubmitPlan {
 /** Enough for 3,300 completions a second with each player within 10 a minute. */
 export const PLAYERS = 20_000;
 export const SMOKE_PLAYERS = 500;
-const WARM_UP_SECONDS = 5;
+const WARM_UP_SECONDS = 15;
 
 /** Start and complete over HTTP, in closed loop, against Laurel and against the baseline. */
 export async function submit(options: Options, plan: SubmitPlan = {}): Promise<Report> {

@@ -88,7 +88,8 @@ end $$;
 -- are empty and their statistics tell nothing, and must be right when they have grown: hence the settings, the fences
 -- (`offset 0`), and the actions that are read once, by id, into arrays.
 create function apply_completions(items jsonb) returns json language plpgsql
-  set enable_seqscan = off set enable_bitmapscan = off set enable_indexonlyscan = off set enable_mergejoin = off set jit = off as $$
+  set enable_seqscan = off set enable_bitmapscan = off set enable_indexonlyscan = off set enable_mergejoin = off set jit = off
+  set plan_cache_mode = force_generic_plan as $$
 declare
   ids text[];
   taken actions[];                                -- those that count now
@@ -127,12 +128,14 @@ begin
   -- Closing a period waits for the batches under way, and those that come after it see that it is closed.
   perform pg_advisory_xact_lock_shared(7452, 0);
 
-  insert into actions (id, user_id, type, leaderboard, points, difficulty, source, started_at, expires_at, ip, user_agent)
-  select i."actionId", i."userId", i.client ->> 'type', i.client ->> 'leaderboard', (i.client ->> 'points')::integer,
-    i.client ->> 'difficulty', 'client', from_epoch_ms(i."acceptedAt"), from_epoch_ms(i."acceptedAt"), i.ip, i."userAgent"
-  from jsonb_to_recordset(items) as i("actionId" text, "userId" text, "acceptedAt" bigint, ip text, "userAgent" text, client jsonb)
-  where i.client is not null
-  on conflict (id) do nothing;
+  if jsonb_path_exists(items, '$[*].client') then
+    insert into actions (id, user_id, type, leaderboard, points, difficulty, source, started_at, expires_at, ip, user_agent)
+    select i."actionId", i."userId", i.client ->> 'type', i.client ->> 'leaderboard', (i.client ->> 'points')::integer,
+      i.client ->> 'difficulty', 'client', from_epoch_ms(i."acceptedAt"), from_epoch_ms(i."acceptedAt"), i.ip, i."userAgent"
+    from jsonb_to_recordset(items) as i("actionId" text, "userId" text, "acceptedAt" bigint, ip text, "userAgent" text, client jsonb)
+    where i.client is not null
+    on conflict (id) do nothing;
+  end if;
 
   -- Taking the action is what makes it count once: whoever comes second waits here, and then finds it taken.
   with took as (
