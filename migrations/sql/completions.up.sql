@@ -75,7 +75,7 @@ end $$;
 -- items: array, in order, of jobs, each with
 --   actionId, userId, acceptedAt (ms), transactionId, tokenHash (hex; null for client-signed), ip, userAgent,
 --   and for client-signed ones `client`: {type, leaderboard, points, difficulty}
--- returns {completed, others: [{actionId, outcome, ...}], rows, unchanged: score rows that were written and others that Redis
+-- returns {completed, others: [{actionId, userId, outcome, ...}], rows, unchanged: score rows that were written and others that Redis
 -- may lack, see index_rows, jobs: what was applied, in order, if it is not what was given}, each null when there is none;
 -- outcome is
 --   completed      it counts now
@@ -237,7 +237,10 @@ begin
     begun as (
       insert into scores (board_period_id, user_id, score, reached_at)
       select board_period_id, user_id, points, reached_at from gain
-      where (user_id, board_period_id) not in (select user_id, board_period_id from risen)
+      -- By way of arrays, whose length the planner takes for small: it hashes them. By its estimate risen is a ninth of the table.
+      where (user_id, board_period_id) not in (
+        select * from unnest((select array_agg(user_id) from risen), (select array_agg(board_period_id) from risen))
+      )
       returning board_period_id, user_id, score, reached_at
     ),
     milestone as (
@@ -256,7 +259,7 @@ begin
     )
     select
       (
-        select json_agg(json_build_object('actionId', o.id, 'outcome', 'completed', 'leaderboard', o.leaderboard, 'type', o.type,
+        select json_agg(json_build_object('actionId', o.id, 'userId', o.user_id, 'outcome', 'completed', 'leaderboard', o.leaderboard, 'type', o.type,
             'transactionId', o.transaction_id, 'previous', o.before, 'current', o.after, 'delta', o.after - o.before,
             'acceptedAt', epoch_ms(o.accepted_at), 'completedAt', epoch_ms(applied), 'unlocked', coalesce(m.unlocked, '{}')))
         from outcome o
@@ -280,9 +283,10 @@ begin
 
   -- The rest: what counted before, and what does not count.
   if cardinality(taken) < cardinality(ids) then
-    select json_agg(jsonb_build_object('actionId', i ->> 'actionId', 'outcome', outcome) || coalesce(before, '{}')) into remaining
+    select json_agg(jsonb_build_object('actionId', i ->> 'actionId', 'userId', i ->> 'userId', 'outcome', outcome)
+      || coalesce(before, '{}')) into remaining
     from jsonb_array_elements(items) i
-    left join unnest(others) a on a.id = i ->> 'actionId'
+    left join unnest(taken || others) a on a.id = i ->> 'actionId'
     cross join lateral (
       select case
         when a.id is null then 'unknown'
@@ -301,7 +305,7 @@ begin
       left join lateral (select true as found, previous, current from completion_ranks where action_id = a.id limit 1) r on true
       where outcome = 'duplicate'
     ) b on true
-    where i ->> 'actionId' not in (select t.id from unnest(taken) t);
+    where not exists (select from unnest(taken) t where t.id = i ->> 'actionId' and t.user_id = i ->> 'userId');
     unchanged_users := unchanged_users || array(select user_id from unnest(others) where status = 'completed');
   end if;
 

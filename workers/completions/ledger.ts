@@ -9,6 +9,7 @@ import { check } from '../../common/validate.ts';
 export type AppliedItem =
   | {
       readonly actionId: string;
+      readonly userId: string;
       readonly outcome: 'completed' | 'duplicate';
       readonly leaderboard: string;
       readonly type: string;
@@ -25,6 +26,7 @@ export type AppliedItem =
     }
   | {
       readonly actionId: string;
+      readonly userId: string;
       readonly outcome: 'cancelled' | 'rejected' | 'held' | 'unknown' | 'not_yours' | 'token_mismatch';
     };
 
@@ -42,7 +44,8 @@ const isRank = (rank: unknown): boolean => rank === null || typeof rank === 'num
 /** By hand, as a schema would cost a tenth of a worker's time. */
 function isItem(value: unknown): value is AppliedItem {
   const item = value as Record<string, unknown> | null;
-  if (typeof item !== 'object' || item === null || typeof item['actionId'] !== 'string') return false;
+  if (typeof item !== 'object' || item === null) return false;
+  if (typeof item['actionId'] !== 'string' || typeof item['userId'] !== 'string') return false;
   if (refusals.has(item['outcome'] as string)) return true;
   const { rank, unlocked } = item;
   return (
@@ -61,14 +64,15 @@ const appliedJobs = Joi.array<CompletionJob[]>().items(completionJobSchema);
 /** Checks what `apply_completions` returned for some jobs. @throws when it is anything else */
 function parseBatch(value: unknown, jobs: readonly CompletionJob[]): AppliedBatch {
   const { completed, others, rows, unchanged, jobs: reordered } = value as Record<string, unknown>;
-  const byAction = new Map<string, AppliedItem>();
+  // By both: two users may have signed completions of the same id, of which one counts.
+  const found = new Map<string, AppliedItem>();
   for (const item of [...listOf(completed), ...listOf(others)]) {
     if (!isItem(item)) throw otherForm();
-    byAction.set(item.actionId, item);
+    found.set(`${item.userId} ${item.actionId}`, item);
   }
   const applied = reordered === null ? jobs : check(reordered, appliedJobs);
-  const items = applied.map(({ actionId }) => {
-    const item = byAction.get(actionId);
+  const items = applied.map(({ userId, actionId }) => {
+    const item = found.get(`${userId} ${actionId}`);
     if (!item) throw new Error('Postgres answered for other completions than were asked');
     return item;
   });

@@ -1,4 +1,4 @@
-import { Worker } from 'bullmq';
+import { Worker, type Job } from 'bullmq';
 import { expect } from 'chai';
 import { after, before } from 'mocha';
 import { BoardIndex } from '../../common/board/board-index.ts';
@@ -29,11 +29,12 @@ describe('a partition’s line', () => {
   let queues: Queues;
   let recorder: RankRecorder;
   let worker: Worker<PartitionJob>;
+  let process: (job: Job<PartitionJob>, token?: string) => Promise<unknown>;
 
   before(async () => {
     await seed(stores.databaseUrl);
     db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 4 }, 'test');
-    await db('users').insert({ id: 'a', username: 'a', username_key: 'a' });
+    await db('users').insert(['a', 'b'].map((id) => ({ id, username: id, username_key: id })));
     redis = createRedis(stores.redis.url, 'commands', log);
     queueRedis = createRedis(stores.redis.url, 'queue', log);
     await Promise.all([untilReady(redis, 5000), untilReady(queueRedis, 5000)]);
@@ -47,7 +48,7 @@ describe('a partition’s line', () => {
     const commits = new GroupCommit({ ledger, publisher, log, signal, onBatch: () => undefined });
     const [queue] = queues.partitions;
     if (!queue) throw new Error('no partition');
-    const process = createPartitionProcessor({
+    process = createPartitionProcessor({
       queue,
       redis,
       commits,
@@ -71,16 +72,36 @@ describe('a partition’s line', () => {
   });
 
   let count = 0;
-  const completion = (points = 1): CompletionJob => ({
+  const completion = (points = 1, userId = 'a'): CompletionJob => ({
     kind: 'completion',
     actionId: `action-${(count += 1)}`,
-    userId: 'a',
+    userId,
     acceptedAt: Date.now(),
     tokenHash: null,
     ip: null,
     userAgent: null,
     replyTo: 'nobody',
     client: { type: 'COMPLETE_TASK', leaderboard: 'game1', points },
+  });
+
+  const countedOf = (user: string): Promise<string[]> =>
+    db<{ id: string; user_id: string; action_id: string }>('ledger')
+      .where({ user_id: user })
+      .orderBy('id')
+      .pluck('action_id');
+
+  it('is left alone by a worker that has lost its slot', async () => {
+    const [queue] = queues.partitions;
+    const line = [completion(1, 'b'), completion(1, 'b')] as const;
+    for (const job of line) await queues.enqueueCompletion(job);
+    const held = await queue?.getJob(line[0].actionId);
+    if (!queue || !held) throw new Error('nothing was enqueued');
+    expect(await process(held, 'the token of a lock that has run out')).to.deep.equal({
+      outcome: 'completed',
+    });
+    expect(await countedOf('b')).to.deep.equal([line[0].actionId]);
+    expect(await queue.getJobCountByTypes('waiting')).to.equal(2);
+    await queue.drain();
   });
 
   it('is applied in order; those that were taken along leave it, and whoever cannot be applied is judged alone', async () => {
@@ -97,9 +118,7 @@ describe('a partition’s line', () => {
       const { waiting, active } = await queue.getJobCounts('waiting', 'active');
       expect({ waiting, active }).to.deep.equal({ waiting: 0, active: 0 });
     });
-    const counted = await db<{ action_id: string; applied_at: Date }>('ledger')
-      .orderBy('id')
-      .pluck('action_id');
+    const counted = await countedOf('a');
     expect(counted).to.deep.equal([...before, ...behind].map(({ actionId }) => actionId));
     expect((await queue.getFailed()).map(({ id }) => id)).to.deep.equal([impossible.actionId]);
     // Each that had a turn of its own is shown with what it took along; together they are all that counted.

@@ -46,6 +46,13 @@ export interface PartitionDeps {
 /** For how long a job keeps the slot while completions come in behind it, milliseconds: a turn of BullMQ's costs as much as several of them. */
 const HOLD_MS = 1000;
 
+/** A job that is processed, and the token with which BullMQ has locked it for this worker. */
+interface Slot {
+  readonly jobId: string;
+  readonly token: string;
+}
+type Replies = ReadonlyMap<string, CompletionReply>;
+
 const isStoreAway = (error: unknown): boolean => isTransient(error) || isRedisAway(error);
 
 /**
@@ -66,11 +73,15 @@ export function createPartitionProcessor(deps: PartitionDeps) {
   /**
    * Takes what was done along off the line.
    *
-   * @returns the payloads of what waits next, oldest first, `most` of them at most
+   * @returns the payloads of what waits next, oldest first, `most` of them at most; none when the slot is lost
    * @throws when Redis is away
    */
-  const advanceLine = async (done: readonly string[], most: number): Promise<(string | null)[]> =>
-    (await scripts.call(advance, queue.toKey('wait'), queue.toKey(''), most, ...done)) as (string | null)[];
+  const advanceLine = async (slot: Slot, done: readonly string[], most: number): Promise<(string | null)[]> =>
+    (await scripts.call(
+      advance,
+      ...[queue.toKey('wait'), queue.toKey('')],
+      ...[most, slot.jobId, slot.token, ...done],
+    )) as (string | null)[];
 
   /** The completions at the head of a line, up to the first that is another thing. */
   function completionsIn(waiting: readonly (string | null)[]): CompletionJob[] {
@@ -91,33 +102,41 @@ export function createPartitionProcessor(deps: PartitionDeps) {
    * Applies a completion and, again and again, those that have come in behind it. What cannot be applied along, or taken off the
    * line, gets its own turn: there it is judged, or found to be done.
    */
-  async function complete(first: CompletionJob): Promise<PartitionResult> {
-    let done: readonly string[] = [];
-    const takeAlong = async (): Promise<CompletionJob[]> => {
-      if (batchMax === 1) return [];
-      const waiting = await advanceLine(done, batchMax - 1).catch(() => undefined);
-      if (waiting) done = [];
-      return completionsIn(waiting ?? []);
+  async function complete(first: CompletionJob, slot: Slot): Promise<PartitionResult> {
+    let done: string[] = [];
+    let followers: readonly CompletionJob[] = [];
+    const takeAlong = async (): Promise<readonly CompletionJob[]> => {
+      followers = [];
+      if (batchMax === 1) return followers;
+      const waiting = await advanceLine(slot, done, batchMax - 1).catch(() => undefined);
+      if (waiting) [done, followers] = [[], completionsIn(waiting)];
+      return followers;
     };
-    const applyLine = async (holder?: CompletionJob): Promise<ReadonlyMap<string, CompletionReply>> => {
-      let followers: readonly CompletionJob[] = [];
-      const replies = await commits.apply({
-        first: holder,
-        takeAlong: async () => (followers = await takeAlong()),
-      });
-      done = followers.map(({ actionId }) => actionId).filter((actionId) => replies.has(actionId));
-      return replies;
+    /** @returns what became of them, and how many of those behind were applied */
+    const applyLine = async (holder?: CompletionJob): Promise<{ replies: Replies; more: number }> => {
+      const replies = await commits.apply({ first: holder, takeAlong });
+      const applied = followers.map(({ actionId }) => actionId).filter((actionId) => replies.has(actionId));
+      done.push(...applied);
+      return { replies, more: applied.length };
     };
 
     const leavesAt = performance.now() + HOLD_MS;
-    const outcome = (await applyLine(first)).get(first.actionId)?.outcome ?? 'unknown';
-    let tookAlong = done.length;
-    while (done.length > 0 && performance.now() < leavesAt && !signal.aborted) {
-      await applyLine().catch(() => undefined);
-      tookAlong += done.length;
+    const { replies, more } = await applyLine(first);
+    let tookAlong = more;
+    for (let last = more; last > 0 && performance.now() < leavesAt && !signal.aborted; tookAlong += last) {
+      last = await applyLine().then(
+        (line) => line.more,
+        (err: unknown) => {
+          if (!(err instanceof Interrupted)) log.warn({ err, queue: queue.name }, 'not taken along');
+          return 0;
+        },
+      );
     }
-    if (done.length > 0) await advanceLine(done, 0).catch(() => undefined);
-    return { outcome, ...(tookAlong > 0 && { tookAlong }) };
+    if (done.length > 0) await advanceLine(slot, done, 0).catch(() => undefined);
+    return {
+      outcome: replies.get(first.actionId)?.outcome ?? 'unknown',
+      ...(tookAlong > 0 && { tookAlong }),
+    };
   }
 
   async function resync(userId: string): Promise<PartitionResult> {
@@ -138,8 +157,8 @@ export function createPartitionProcessor(deps: PartitionDeps) {
     return { outcome: applied.outcome };
   }
 
-  async function perform(job: PartitionJob): Promise<PartitionResult> {
-    if (job.kind === 'completion') return complete(job);
+  async function perform(job: PartitionJob, slot: Slot): Promise<PartitionResult> {
+    if (job.kind === 'completion') return complete(job, slot);
     return job.kind === 'correction' ? correct(job) : resync(job.userId);
   }
 
@@ -151,7 +170,7 @@ export function createPartitionProcessor(deps: PartitionDeps) {
       throw new UnrecoverableError(error instanceof Error ? error.message : 'unreadable payload');
     }
     try {
-      return await perform(payload);
+      return await perform(payload, { jobId: job.id ?? '', token: token ?? '' });
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error;
       await job.moveToWait(token);
