@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { forkGenerator, type Generator } from './generators/generator.ts';
+import { forkChild, type Child } from './child.ts';
 import { HttpLine } from './generators/http-line.ts';
 import type { Joined, MeasureOrder, Received, WatchOrder } from './generators/watch-messages.ts';
 import { Milliseconds, type Latency } from './measure/latencies.ts';
@@ -59,7 +59,7 @@ export async function gatherAudience(stores: BenchStores, plan: AudiencePlan): P
     fromSources: plan.fromSources === true,
     profiles: plan.profiles,
   });
-  const generators: Generator[] = [];
+  const generators: Child[] = [];
   const changes = startChanges(system.api[0]?.url ?? '', await createPlayers(stores.databaseUrl, 10));
   const faults: string[] = [];
   const stop = async (): Promise<void> => {
@@ -74,7 +74,7 @@ export async function gatherAudience(stores: BenchStores, plan: AudiencePlan): P
     await delay(SETTLE_MS);
     const rssBeforeMb = usageOf(server.pid).rssMb;
     for (let first = 0; first < clients; first += CLIENTS_A_GENERATOR)
-      generators.push(forkGenerator('./watch.ts'));
+      generators.push(forkChild(new URL('generators/watch.ts', import.meta.url)));
     generators.forEach((generator, i) => {
       const tokens = watchers
         .slice(i * CLIENTS_A_GENERATOR, (i + 1) * CLIENTS_A_GENERATOR)

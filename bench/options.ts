@@ -10,7 +10,10 @@ export const benchmarks = [
   'startup',
   'overload',
   'endurance',
+  'compare',
 ] as const;
+/** Not part of a run that names none: one takes long, and the other needs something to compare with. */
+const onlyByName: readonly BenchmarkName[] = ['endurance', 'compare'];
 export type BenchmarkName = (typeof benchmarks)[number];
 
 /** What a run of benchmarks is asked for. */
@@ -33,13 +36,16 @@ export interface Options {
   readonly save: boolean;
   /** whether submit tells where its last round spent its time; profiling slows it down */
   readonly profile: boolean;
+  /** the checkout that compare holds this one against; else itself, which shows the noise */
+  readonly against: string | undefined;
 }
 
 export const usage = `npm run bench -- [${benchmarks.join('|')} ...] [options]
 
   --seconds N       length of one measurement (30; soak 600; smoke 1)
   --endurance-seconds N  how long endurance lasts (600; smoke 2)
-  --repeat N        how often submit and read are measured (3; smoke 1)
+  --repeat N        how often submit, read and compare measure (3; smoke 1)
+  --against FOLDER  compare: another checkout with its dependencies installed (this one, which shows the noise)
   --size SIZE       smoke: does it run? normal; full: ranks up to 10,000,000
   --partitions N,…  QUEUE_PARTITIONS to measure submit with (8)
   --workers N,…     worker processes to measure submit with (1)
@@ -67,6 +73,7 @@ export function readOptions(args: readonly string[]): Options {
       soak: { type: 'boolean', default: false },
       save: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
+      against: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -76,12 +83,14 @@ export function readOptions(args: readonly string[]): Options {
   const { size } = values;
   if (size !== 'smoke' && size !== 'normal' && size !== 'full')
     throw new Error(`--size is smoke, normal or full.\n\n${usage}`);
+  if (values.save && positionals.includes('compare'))
+    throw new Error(`compare tells of a change, not of Laurel: it is not saved.\n\n${usage}`);
   const smoke = size === 'smoke';
   return {
     names:
       positionals.length > 0
         ? (positionals as BenchmarkName[])
-        : benchmarks.filter((name) => name !== 'endurance'),
+        : benchmarks.filter((name) => !onlyByName.includes(name)),
     seconds: whole('seconds', values.seconds ?? (smoke ? '1' : values.soak ? '600' : '30')),
     enduranceSeconds: whole('endurance-seconds', values['endurance-seconds'] ?? (smoke ? '2' : '600')),
     repeat: whole('repeat', values.repeat ?? (smoke ? '1' : '3')),
@@ -95,6 +104,7 @@ export function readOptions(args: readonly string[]): Options {
     soak: values.soak,
     save: values.save,
     profile: values.profile,
+    against: values.against,
   };
 }
 

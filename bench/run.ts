@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildIfStale, root } from './build.ts';
+import { compare } from './compare.ts';
 import { converge } from './converge.ts';
 import { saveMachine, saveReport } from './docs.ts';
 import { endurance } from './endurance.ts';
@@ -29,6 +30,7 @@ const run: Record<BenchmarkName, (options: Options) => Promise<Report>> = {
   startup,
   overload: (options) => overload(options),
   endurance: (options) => endurance(options),
+  compare: (options) => compare(options),
 };
 
 function keep(machine: Machine, settings: Record<string, string>, report: Report): void {

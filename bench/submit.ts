@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { baselineFaults, startBaseline, type BaselinePlan } from './baseline/baseline.ts';
-import { forkGenerator, type Generator } from './generators/generator.ts';
+import { forkChild, type Child } from './child.ts';
 import { DONE, type PlayOrder, type PlayOutcome } from './generators/play-messages.ts';
 import { summarize, type Latency } from './measure/latencies.ts';
 import { usageOf, usageOfTree, type Usage } from './measure/processes.ts';
@@ -206,7 +206,7 @@ export function startSession(
   options: Options,
   first: number,
 ) {
-  const generator: Generator = forkGenerator('./play.ts');
+  const generator: Child = forkChild(new URL('generators/play.ts', import.meta.url));
   generator.send({ url: subject.url, players });
   const acknowledged: string[] = [];
   let next = first;

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { compare } from '../../bench/compare.ts';
 import { endurance } from '../../bench/endurance.ts';
 import { readOptions } from '../../bench/options.ts';
 import { overload } from '../../bench/overload.ts';
@@ -89,5 +90,32 @@ describe('npm run bench -- endurance --size smoke', () => {
     expect(memory?.rows.map(([name]) => name)).to.include.members(['API', 'workers', 'Postgres', 'Redis']);
     for (const row of memory!.rows)
       for (const value of row.slice(1)) expect(value, String(row[0])).to.satisfy(Number.isFinite);
+  });
+});
+
+describe('npm run bench -- compare --size smoke', () => {
+  const stores = useStores();
+  const others = useStores();
+
+  it('has two checkouts play in turns, and holds their figures against each other', async function () {
+    this.timeout(60_000);
+    const sides = [stores, others].map(({ databaseUrl, redis }) => [
+      '--from-sources',
+      ...['--database-url', databaseUrl, '--redis-url', redis.url],
+    ]) as [string[], string[]];
+    const report = await compare(readOptions(['compare', '--size', 'smoke', '--repeat', '2']), {
+      args: sides,
+    });
+    expect(report.faults).to.deep.equal([]);
+    const [rates] = report.tables[0]!.rows;
+    expect(rates![0]).to.equal('completions/s');
+    for (const cell of rates!.slice(1)) expect(Number(String(cell).replace(',', ''))).to.be.above(0);
+  });
+
+  it('says what it needs', async () => {
+    const nowhere = readOptions(['compare', '--size', 'smoke', '--against', '/nowhere']);
+    const error: unknown = await compare(nowhere).catch((reason: unknown) => reason);
+    expect(String(error)).to.contain('/nowhere is no checkout of Laurel that can be compared');
+    expect(() => readOptions(['compare', '--save'])).to.throw('not saved');
   });
 });

@@ -1,18 +1,21 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 
-/** A load generator in a process of its own, so that its work is measured apart from the servers'. */
-export interface Generator {
+/** A part of a benchmark in a process of its own, so that its work is measured apart from the servers'. */
+export interface Child {
   readonly pid: number;
   /** Sends it a message. */
   send(message: unknown): void;
   /** The next message that it sends. @throws when it ends instead */
   receive<T>(): Promise<T>;
   stop(): Promise<void>;
+  /** Lets go of it, and waits until it has cleaned up and ended by itself. */
+  leave(): Promise<void>;
 }
 
-export function forkGenerator(file: string): Generator {
-  const child = fork(new URL(file, import.meta.url), {
+/** @param file a module that talks by messages @param args its command line */
+export function forkChild(file: URL, args: readonly string[] = []): Child {
+  const child = fork(file, args, {
     execArgv: ['--import', 'tsx'],
     // Maps, typed arrays and a hundred thousand ids go through as they are.
     serialization: 'advanced',
@@ -29,8 +32,7 @@ export function forkGenerator(file: string): Generator {
     send: (message) => child.send(message as object),
     async receive<T>() {
       while (inbox.length === 0) {
-        if (child.exitCode !== null)
-          throw new Error(`The generator ${file} ended with status ${child.exitCode}.`);
+        if (child.exitCode !== null) throw new Error(`${file.pathname} ended with status ${child.exitCode}.`);
         await new Promise<void>((resolve) => (wake = resolve));
       }
       return inbox.shift() as T;
@@ -39,6 +41,12 @@ export function forkGenerator(file: string): Generator {
       if (child.exitCode !== null || child.signalCode !== null) return;
       const ended = once(child, 'exit');
       child.kill('SIGKILL');
+      await ended;
+    },
+    async leave() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const ended = once(child, 'exit');
+      if (child.connected) child.disconnect();
       await ended;
     },
   };
