@@ -23,8 +23,6 @@ const advance = loadScript(new URL('lua/advance.lua', import.meta.url), 2);
 /** What Bull Board shows of a finished job. */
 export interface PartitionResult {
   readonly outcome: string;
-  /** how many completions behind it were applied while it held the slot */
-  readonly tookAlong?: number;
 }
 
 export interface PartitionDeps {
@@ -112,31 +110,27 @@ export function createPartitionProcessor(deps: PartitionDeps) {
       if (waiting) [done, followers] = [[], completionsIn(waiting)];
       return followers;
     };
-    /** @returns what became of them, and how many of those behind were applied */
-    const applyLine = async (holder?: CompletionJob): Promise<{ replies: Replies; more: number }> => {
+    /** @returns what became of them, and whether any of those behind were applied */
+    const applyLine = async (holder?: CompletionJob): Promise<{ replies: Replies; goesOn: boolean }> => {
       const replies = await commits.apply({ first: holder, takeAlong });
       const applied = followers.map(({ actionId }) => actionId).filter((actionId) => replies.has(actionId));
       done.push(...applied);
-      return { replies, more: applied.length };
+      return { replies, goesOn: applied.length > 0 };
     };
 
     const leavesAt = performance.now() + HOLD_MS;
-    const { replies, more } = await applyLine(first);
-    let tookAlong = more;
-    for (let last = more; last > 0 && performance.now() < leavesAt && !signal.aborted; tookAlong += last) {
-      last = await applyLine().then(
-        (line) => line.more,
+    const { replies, goesOn } = await applyLine(first);
+    for (let more = goesOn; more && performance.now() < leavesAt && !signal.aborted;) {
+      more = await applyLine().then(
+        (line) => line.goesOn,
         (err: unknown) => {
           if (!(err instanceof Interrupted)) log.warn({ err, queue: queue.name }, 'not taken along');
-          return 0;
+          return false;
         },
       );
     }
     if (done.length > 0) await advanceLine(slot, done, 0).catch(() => undefined);
-    return {
-      outcome: replies.get(first.actionId)?.outcome ?? 'unknown',
-      ...(tookAlong > 0 && { tookAlong }),
-    };
+    return { outcome: replies.get(first.actionId)?.outcome ?? 'unknown' };
   }
 
   async function resync(userId: string): Promise<PartitionResult> {
