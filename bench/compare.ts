@@ -19,25 +19,24 @@ export interface ComparePlan {
  */
 export async function compare(options: Options, plan: ComparePlan = {}): Promise<Report> {
   const against = resolve(options.against ?? root);
-  const contender = join(against, 'bench/contender.ts');
-  if (!existsSync(contender))
+  const contenders = [against, root].map((folder) => join(folder, 'bench/contender.ts'));
+  if (!contenders.every((file) => existsSync(file)))
     throw new Error(`${against} is no checkout of Laurel that can be compared. Name one with --against.`);
   const args = ['--size', options.size, '--in-flight', String(options.inFlight)];
   const sides: Child[] = [];
   try {
-    for (const [i, folder] of [against, root].entries()) {
-      const file = pathToFileURL(join(folder, 'bench/contender.ts'));
-      sides.push(forkChild(file, [...args, ...(plan.args?.[i] ?? [])]));
-    }
+    for (const [i, file] of contenders.entries())
+      sides.push(forkChild(pathToFileURL(file), [...args, ...(plan.args?.[i] ?? [])]));
     await Promise.all(sides.map((side) => side.receive())); // they are ready
     for (const side of sides) await play(side, warmUp(options));
     const rounds: (readonly [before: Measured, now: Measured])[] = [];
     const [before, now] = sides as [Child, Child];
     for (let i = 0; i < options.repeat; i += 1) {
       // Whoever is first in one round is second in the next.
-      const first = await play(i % 2 === 0 ? before : now, options.seconds);
-      const second = await play(i % 2 === 0 ? now : before, options.seconds);
-      rounds.push(i % 2 === 0 ? [first, second] : [second, first]);
+      const isBeforeFirst = i % 2 === 0;
+      const first = await play(isBeforeFirst ? before : now, options.seconds);
+      const second = await play(isBeforeFirst ? now : before, options.seconds);
+      rounds.push(isBeforeFirst ? [first, second] : [second, first]);
     }
     const faults = rounds.flatMap((round) => round.flatMap((one) => errorsOf('comparing', one)));
     for (const side of sides) {

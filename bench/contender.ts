@@ -2,6 +2,7 @@
  * One side of `compare`: a checkout's own build beside stores of its own, which plays for as long as it is told to. In a process of
  * its own, so that each side runs its own checkout throughout.
  */
+import { on } from 'node:events';
 import { parseArgs } from 'node:util';
 import { buildIfStale } from './build.ts';
 import { DONE } from './generators/play-messages.ts';
@@ -63,14 +64,11 @@ async function contend(): Promise<void> {
   }
 }
 
-/** What it is told, until that is over or nobody is there any more. */
+/** What it is told, until nobody is there any more. */
 async function* orders(): AsyncGenerator<ContenderOrder> {
-  while (process.connected) {
-    yield await new Promise<ContenderOrder>((resolve) => {
-      process.once('message', (order) => resolve(order as ContenderOrder));
-      process.once('disconnect', () => resolve('end'));
-    });
-  }
+  if (!process.connected) return;
+  for await (const [order] of on(process, 'message', { close: ['disconnect'] }))
+    yield order as ContenderOrder;
 }
 
 contend().then(

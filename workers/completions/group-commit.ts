@@ -15,7 +15,8 @@ export interface Line {
   /** What waits behind it, in order. Asked for when the line's turn has come, so that whatever came meanwhile goes along. */
   readonly takeAlong: () => Promise<readonly CompletionJob[]>;
 }
-type Replies = ReadonlyMap<string, CompletionReply>;
+/** What became of completions, by action id. */
+export type Replies = ReadonlyMap<string, CompletionReply>;
 type Outcome = { readonly replies: Replies } | { readonly error: unknown };
 
 export interface GroupCommitDeps {

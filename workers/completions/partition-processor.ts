@@ -3,7 +3,6 @@ import type { BoardChanges, BoardIndex } from '../../common/board/board-index.ts
 import { boardId } from '../../common/board/board.ts';
 import { changeOfRow } from '../../common/board/index-rows.ts';
 import type { Catalog } from '../../common/catalog.ts';
-import type { CompletionReply } from '../../common/events.ts';
 import type { Logger } from '../../common/logger.ts';
 import { Interrupted, untilDone } from '../../common/patience.ts';
 import { isTransient } from '../../common/postgres.ts';
@@ -14,7 +13,7 @@ import {
   type CorrectionJob,
   type PartitionJob,
 } from '../../common/queues.ts';
-import type { GroupCommit } from './group-commit.ts';
+import type { GroupCommit, Replies } from './group-commit.ts';
 import type { Ledger } from './ledger.ts';
 import type { Publisher } from './publisher.ts';
 
@@ -49,7 +48,6 @@ interface Slot {
   readonly jobId: string;
   readonly token: string;
 }
-type Replies = ReadonlyMap<string, CompletionReply>;
 
 const isStoreAway = (error: unknown): boolean => isTransient(error) || isRedisAway(error);
 
@@ -120,7 +118,8 @@ export function createPartitionProcessor(deps: PartitionDeps) {
 
     const leavesAt = performance.now() + HOLD_MS;
     const { replies, goesOn } = await applyLine(first);
-    for (let more = goesOn; more && performance.now() < leavesAt && !signal.aborted;) {
+    let more = goesOn;
+    while (more && performance.now() < leavesAt && !signal.aborted) {
       more = await applyLine().then(
         (line) => line.goesOn,
         (err: unknown) => {
