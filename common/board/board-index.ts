@@ -44,7 +44,7 @@ export interface BoardChanges {
   readonly board: BoardRef;
   /** made one after the other; the ranks before and after each are told */
   readonly steps: readonly ScoreChange[];
-  /** each user once; who comes near the top is told the ranks, and the others cost Redis far less */
+  /** each user once, risen or as before; who comes near the top is told the ranks, and the others cost Redis far less */
   readonly rest?: readonly ScoreChange[];
 }
 

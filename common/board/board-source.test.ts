@@ -261,7 +261,7 @@ describe('BoardSource', () => {
       .uniqueArray(
         fc.record({
           who: fc.nat({ max: 140 }),
-          by: fc.nat({ max: 30 }),
+          by: fc.integer({ min: 1, max: 30 }),
           after: fc.integer({ min: 7, max: 9 }),
         }),
         { selector: ({ who }) => who, minLength: 1, maxLength: 60 },

@@ -11,7 +11,8 @@
   ARGV[6] steps, made one after the other, and ARGV[7] the rest, each user once, made together where that can be: changes
     as JSON, three lists of equal length: user ids, -score as a string, reached_at (12 hex digits; '' removes the user). A
     score of 'stray' removes the member of that user and time, unless it is the user's own (old rank 0 = it was removed)
-  ARGV[8] how many places at the top are near it: of the rest, only who comes there is told the ranks
+  ARGV[8] how many places at the top are near it: of the rest, who comes there is told the ranks, and nobody else (as long as
+    none of them sinks out of it)
   Returns {ready 0|1, (old rank, new rank) for each step, (place in the rest, old rank, new rank) for each that is told},
     all counted from 0, a rank of -1 for none
 ]]
