@@ -71,19 +71,17 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
   shutdown.defer('postgres', () => db.destroy());
   const redis = createRedis(redisUrl, 'commands', log);
   shutdown.defer('redis', () => closeRedis(redis));
-  const producer = createRedis(redisUrl, 'queue', log);
-  shutdown.defer('redis queues', () => closeRedis(producer));
   const subscriber = createRedis(redisUrl, 'subscriber', log);
   shutdown.defer('redis events', () => closeRedis(subscriber));
   try {
-    await Promise.all([redis, producer, subscriber].map((client) => untilReady(client, START_TIMEOUT_MS)));
+    await Promise.all([redis, subscriber].map((client) => untilReady(client, START_TIMEOUT_MS)));
   } catch (error) {
     await shutdown.run();
     throw error;
   }
 
   const events = new EventListener(subscriber, log);
-  const queues = new Queues(producer, config.QUEUE_PARTITIONS);
+  const queues = new Queues(redis, config.QUEUE_PARTITIONS);
   shutdown.defer('queues', () => queues.close());
   const catalog = new Catalog(db, log);
   shutdown.defer('catalog', () => Promise.resolve(catalog.stop()));

@@ -77,7 +77,7 @@ async function withSystem<T>(
     workers: 1,
     env: { RATE_LIMIT_READ_PER_MINUTE: '0', RECONCILE_EVERY_SECONDS: '86400' },
   });
-  const redis = createRedis(stores.redisUrl, 'queue', createLogger('bench', 'error'));
+  const redis = createRedis(stores.redisUrl, 'commands', createLogger('bench', 'error'));
   const queues = new Queues(redis, 8);
   try {
     await untilReady(redis, 5000);

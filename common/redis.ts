@@ -15,15 +15,8 @@ const reconnect = (attempt: number): number => Math.min(50 * 2 ** Math.min(attem
 const COMMAND_TIMEOUT_MS = 1000;
 
 const options = {
-  /** Fails at once while Redis is away: the caller has a fall-back, or an honest 503. */
-  commands: {
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    commandTimeout: COMMAND_TIMEOUT_MS,
-    enableAutoPipelining: true,
-  },
-  /** As `commands`, for BullMQ producers, whose scripts are not auto-pipelined. */
-  queue: { enableOfflineQueue: false, maxRetriesPerRequest: 0, commandTimeout: COMMAND_TIMEOUT_MS },
+  /** Fails at once while Redis is away: the caller has a fall-back, or an honest 503. For BullMQ's producers, too. */
+  commands: { enableOfflineQueue: false, maxRetriesPerRequest: 0, commandTimeout: COMMAND_TIMEOUT_MS },
   /** For BullMQ workers, which block on purpose and wait for Redis as long as it takes. */
   blocking: { maxRetriesPerRequest: null },
   /** Subscribes anew by itself after every reconnection. */
@@ -54,18 +47,29 @@ export function createRedis(url: string, use: keyof typeof options, log: Logger)
   return redis;
 }
 
+/** A turn under load writes a hundred: Redis works on the first of them while the process is still busy with the rest. */
+const COMMANDS_A_WRITE = 16;
+
 /**
- * Lets the commands of one turn of the event loop leave in one write. ioredis writes each by itself, and a system call
- * costs many times what a command does.
+ * Lets commands of one turn of the event loop leave together. ioredis writes each by itself, and a system call costs many
+ * times what a command does.
  */
 function gatherWrites(socket: Duplex): void {
   const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
+  let gathered = 0;
+  const flush = (): void => {
+    if (gathered > 0) socket.uncork();
+    gathered = 0;
+  };
   socket.write = (...args: unknown[]): boolean => {
-    if (socket.writableCorked === 0) {
+    if (gathered === 0) {
       socket.cork();
-      setImmediate(() => socket.uncork());
+      setImmediate(flush);
     }
-    return write(...args);
+    const hasRoom = write(...args);
+    gathered += 1;
+    if (gathered === COMMANDS_A_WRITE) flush();
+    return hasRoom;
   };
 }
 

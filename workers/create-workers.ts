@@ -46,22 +46,18 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
   shutdown.defer('postgres', () => db.destroy());
   const redis = createRedis(redisUrl, 'commands', log);
   shutdown.defer('redis', () => closeRedis(redis));
-  const producer = createRedis(redisUrl, 'queue', log);
-  shutdown.defer('redis producer', () => closeRedis(producer));
   const blocking = createRedis(redisUrl, 'blocking', log);
   shutdown.defer('redis queues', () => closeRedis(blocking));
   const subscriber = createRedis(redisUrl, 'subscriber', log);
   shutdown.defer('redis events', () => closeRedis(subscriber));
   try {
-    await Promise.all(
-      [redis, producer, blocking, subscriber].map((client) => untilReady(client, START_TIMEOUT_MS)),
-    );
+    await Promise.all([redis, blocking, subscriber].map((client) => untilReady(client, START_TIMEOUT_MS)));
   } catch (error) {
     await shutdown.run();
     throw error;
   }
 
-  const queues = new Queues(producer, config.QUEUE_PARTITIONS);
+  const queues = new Queues(redis, config.QUEUE_PARTITIONS);
   shutdown.defer('queues', () => queues.close());
   const catalog = new Catalog(db, log);
   shutdown.defer('catalog', () => Promise.resolve(catalog.stop()));

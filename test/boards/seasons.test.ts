@@ -26,7 +26,7 @@ describe('seasons', () => {
 
   before(async () => {
     db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 4 }, 'test');
-    redis = createRedis(stores.redis.url, 'queue', log);
+    redis = createRedis(stores.redis.url, 'commands', log);
     await untilReady(redis, 5000);
     queues = new Queues(redis, 8);
   });

@@ -58,7 +58,7 @@ describe('midnight', () => {
 
   before(async () => {
     db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 2 }, 'test');
-    redis = createRedis(stores.redis.url, 'queue', createLogger('test', 'silent'));
+    redis = createRedis(stores.redis.url, 'commands', createLogger('test', 'silent'));
     await untilReady(redis, 5000);
     queues = new Queues(redis, 8);
   });

@@ -21,7 +21,7 @@ describe('replays', function () {
   let queues: Queues;
 
   before(async () => {
-    producer = createRedis(stores.redis.url, 'queue', createLogger('test', 'fatal'));
+    producer = createRedis(stores.redis.url, 'commands', createLogger('test', 'fatal'));
     await untilReady(producer, 5000);
     queues = new Queues(producer, PARTITIONS);
   });

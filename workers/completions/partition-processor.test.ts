@@ -36,7 +36,7 @@ describe('a partition’s line', () => {
     db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 4 }, 'test');
     await db('users').insert(['a', 'b'].map((id) => ({ id, username: id, username_key: id })));
     redis = createRedis(stores.redis.url, 'commands', log);
-    queueRedis = createRedis(stores.redis.url, 'queue', log);
+    queueRedis = createRedis(stores.redis.url, 'commands', log);
     await Promise.all([untilReady(redis, 5000), untilReady(queueRedis, 5000)]);
     queues = new Queues(queueRedis, 1);
     const ledger = new Ledger(db);
