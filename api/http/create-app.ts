@@ -60,11 +60,20 @@ const withSecurityHeaders = helmet({
 });
 
 /** They are the same for every request: helmet makes them once. */
-const securityHeaders: readonly [string, string][] = (() => {
+const headersOfPages: readonly [string, string][] = (() => {
   const response = new ServerResponse(new IncomingMessage(new Socket()));
   withSecurityHeaders(response.req, response, () => undefined);
   return headersOf(response);
 })();
+
+/** JSON needs but few of them, and each costs a game client and a server something in every answer. */
+const headersOfApi: readonly [string, string][] = [
+  ['Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'"],
+  ['X-Frame-Options', 'DENY'],
+  ...headersOfPages.filter(([name]) =>
+    ['strict-transport-security', 'x-content-type-options'].includes(name),
+  ),
+];
 
 /** The one that the client gave, if it is one; else a new one. */
 function requestIdOf({ headers }: IncomingMessage): string {
@@ -106,7 +115,8 @@ export function createApp(deps: AppDeps): RequestListener {
     ctx.res.setHeader('X-Request-Id', requestId);
     const ip = ipOf(ctx.req);
     ctx.state['ip'] = ip;
-    for (const [name, value] of securityHeaders) ctx.res.setHeader(name, value);
+    for (const [name, value] of isOfApi(ctx.path) ? headersOfApi : headersOfPages)
+      ctx.res.setHeader(name, value);
     try {
       if (ctx.url.length > MAX_URL)
         throw new Problem('INVALID_REQUEST', `The address is longer than ${MAX_URL} characters.`);
@@ -133,23 +143,25 @@ export function createApp(deps: AppDeps): RequestListener {
   });
 
   const allowed = new Set(config.CORS_ORIGINS);
-  app.use(
-    cors({
-      // An origin that is not listed gets no header, and the browser keeps the answer from the page.
-      origin: (ctx) => (allowed.has(ctx.get('origin')) ? ctx.get('origin') : ''),
-      allowMethods: 'GET,POST,PUT,PATCH,DELETE',
-      allowHeaders: [
-        'Authorization',
-        'Content-Type',
-        'If-None-Match',
-        'Prefer',
-        'X-Request-Id',
-        'Last-Event-ID',
-      ],
-      exposeHeaders: ['ETag', 'Location', 'Retry-After', 'RateLimit', 'RateLimit-Policy', 'X-Request-Id'],
-      maxAge: 600,
-      keepHeadersOnError: true,
-    }),
+  const answerOrigins = cors({
+    // An origin that is not listed gets no header, and the browser keeps the answer from the page.
+    origin: (ctx) => (allowed.has(ctx.get('origin')) ? ctx.get('origin') : ''),
+    allowMethods: 'GET,POST,PUT,PATCH,DELETE',
+    allowHeaders: [
+      'Authorization',
+      'Content-Type',
+      'If-None-Match',
+      'Prefer',
+      'X-Request-Id',
+      'Last-Event-ID',
+    ],
+    exposeHeaders: ['ETag', 'Location', 'Retry-After', 'RateLimit', 'RateLimit-Policy', 'X-Request-Id'],
+    maxAge: 600,
+    keepHeadersOnError: true,
+  });
+  // A page's request tells its origin. One that does not, and whose answer no cache keeps, has nothing to do with origins.
+  app.use((ctx, next) =>
+    ctx.method === 'POST' && ctx.get('origin') === '' ? next() : answerOrigins(ctx, next),
   );
 
   const sections = new Map<string, Router>();
@@ -170,6 +182,8 @@ export function createApp(deps: AppDeps): RequestListener {
 
 /** The part of the API that a path is of: `actions` for `/api/v1/actions/:actionId`; empty outside of the API. */
 const sectionOf = (path: string): string => /^\/api\/v1\/([^/]*)/i.exec(path)?.[1]?.toLowerCase() ?? '';
+
+const isOfApi = (path: string): boolean => sectionOf(path) !== '';
 
 /** A router holds a path against every route that it has: each part of the API has one of its own. */
 function dispatchBySection(sections: ReadonlyMap<string, Router>): Koa.Middleware {
@@ -256,7 +270,7 @@ function serve(
     }
     if (reply.stillHolds && !caller) ctx.state['stillHolds'] = reply.stillHolds;
     ctx.status = reply.status;
-    if (reply.headers) ctx.set({ ...reply.headers });
+    for (const [name, value] of Object.entries(reply.headers ?? {})) ctx.res.setHeader(name, value);
     if (reply.body === undefined) {
       ctx.body = null;
       ctx.status = reply.status;
