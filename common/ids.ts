@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { v7 } from 'uuid';
+import { uuidv7 } from 'uuidv7';
 
 /** A new id of our own: a UUIDv7, so that ids sort by the time they were made and indexes stay dense. */
-export const newId = (): string => v7();
+export const newId = (): string => uuidv7();
 
 /** Letters that an id from outside may have. None can be mistaken for a key separator or a marker in Redis. */
 export const userIdPattern = /^[A-Za-z0-9][A-Za-z0-9_.:@|+=-]{0,127}$/;
