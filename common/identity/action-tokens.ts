@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { createSigner, createVerifier } from 'fast-jwt';
 import { secretKeys, type SecretKey } from './secrets.ts';
 import { tokenHeader } from './token-header.ts';
@@ -150,4 +150,4 @@ function claimsIn(token: string, signature: Signature): ActionClaims | undefined
 }
 
 /** What is kept of a token: hex SHA-256. */
-export const tokenHash = (token: string): string => createHash('sha256').update(token).digest('hex');
+export const tokenHash = (token: string): string => hash('sha256', token, 'hex');
