@@ -32,7 +32,8 @@ export function forkChild(file: URL, args: readonly string[] = []): Child {
     send: (message) => child.send(message as object),
     async receive<T>() {
       while (inbox.length === 0) {
-        if (child.exitCode !== null) throw new Error(`${file.pathname} ended with status ${child.exitCode}.`);
+        if (child.exitCode !== null || child.signalCode !== null)
+          throw new Error(`${file.pathname} ended: ${child.signalCode ?? `status ${child.exitCode}`}.`);
         await new Promise<void>((resolve) => (wake = resolve));
       }
       return inbox.shift() as T;

@@ -6,7 +6,7 @@ import { forkChild, type Child } from './child.ts';
 import type { ContenderOrder } from './contender.ts';
 import type { Options } from './options.ts';
 import { figure, type Report } from './report.ts';
-import { errorsOf, warmUp, type Measured } from './submit.ts';
+import { errorsOf, warmUp, type Measured } from './session.ts';
 
 export interface ComparePlan {
   /** more of the sides' command line */

@@ -7,11 +7,9 @@ import { parseArgs } from 'node:util';
 import { buildIfStale } from './build.ts';
 import { DONE } from './generators/play-messages.ts';
 import { readOptions } from './options.ts';
-import { createPlayers, signIn } from './players.ts';
 import { findDisagreements } from './proof.ts';
-import { settleStores, startStores, storesAt, prepare } from './stores.ts';
-import { laurelProcesses, PLAYERS, SMOKE_PLAYERS, startSession } from './submit.ts';
-import { startSystem, stopAllServers } from './system.ts';
+import { withLaurel, withPlayers } from './session.ts';
+import { stopAllServers } from './system.ts';
 
 /** What `compare` tells a side: how long to play, or that it is over. */
 export type ContenderOrder = { readonly seconds: number } | 'end';
@@ -28,40 +26,19 @@ async function contend(): Promise<void> {
   });
   const options = readOptions(['submit', '--size', values.size, '--in-flight', values['in-flight']]);
   if (!values['from-sources']) buildIfStale();
-  const urls = values['database-url'] && values['redis-url'];
-  const stores = urls
-    ? await storesAt(values['database-url'] ?? '', values['redis-url'] ?? '')
-    : await startStores();
-  try {
-    if (urls) await prepare(stores.databaseUrl);
-    const players = await createPlayers(
-      stores.databaseUrl,
-      options.size === 'smoke' ? SMOKE_PLAYERS : PLAYERS,
-    );
-    const system = await startSystem(stores, {
-      api: 1,
-      workers: 1,
-      realtime: 1,
-      fromSources: values['from-sources'],
-    });
-    const subject = laurelProcesses(system, stores);
-    const session = startSession(subject, players, options, 0);
-    try {
-      await settleStores(stores);
-      await signIn(subject.url, players);
+  const [databaseUrl, redisUrl] = [values['database-url'], values['redis-url']];
+  const urls = databaseUrl !== undefined && redisUrl !== undefined ? { databaseUrl, redisUrl } : undefined;
+  const plan = { fromSources: values['from-sources'] };
+  await withPlayers(options, { ...(urls && { urls }) }, (stores, players) =>
+    withLaurel({ options, stores, players, plan }, async ({ session }) => {
       process.send?.(DONE);
       for await (const order of orders()) {
         if (order === 'end') break;
         process.send?.(await session.play(order));
       }
       process.send?.(await findDisagreements(stores, session.acknowledged, ['global', 'game1', 'game2']));
-    } finally {
-      await session.stop();
-      await system.stop();
-    }
-  } finally {
-    await stores.stop();
-  }
+    }),
+  );
 }
 
 /** What it is told, until nobody is there any more. */

@@ -1,20 +1,8 @@
 import { MemoryWatch } from './measure/memory.ts';
 import type { Options } from './options.ts';
-import { createPlayers, signIn } from './players.ts';
 import { findDisagreements } from './proof.ts';
 import type { Report } from './report.ts';
-import { prepare, settleStores, startStores, storesAt } from './stores.ts';
-import {
-  errorsOf,
-  laurelProcesses,
-  PLAYERS,
-  SMOKE_PLAYERS,
-  startSession,
-  warmUp,
-  type Measured,
-  type SubmitPlan,
-} from './submit.ts';
-import { startSystem } from './system.ts';
+import { errorsOf, warmUp, withLaurel, withPlayers, type Measured, type PlayPlan } from './session.ts';
 
 /** How much of the capacity is asked for. */
 const SHARE = 0.8;
@@ -27,23 +15,11 @@ const WATCH_MS = 5000;
 const SMOKE_WATCH_MS = 200;
 
 /** Most of the capacity, for long: nothing may fail, and nothing may grow that is not meant to. */
-export async function endurance(options: Options, plan: SubmitPlan = {}): Promise<Report> {
+export async function endurance(options: Options, plan: PlayPlan = {}): Promise<Report> {
   const smoke = options.size === 'smoke';
-  const stores = plan.urls ? await storesAt(plan.urls.databaseUrl, plan.urls.redisUrl) : await startStores();
-  try {
-    if (plan.urls) await prepare(stores.databaseUrl);
-    const players = await createPlayers(stores.databaseUrl, smoke ? SMOKE_PLAYERS : PLAYERS);
-    const system = await startSystem(stores, {
-      api: 1,
-      workers: 1,
-      realtime: 1,
-      fromSources: plan.fromSources === true,
-    });
-    const subject = laurelProcesses(system, stores);
-    const session = startSession(subject, players, options, 0);
-    try {
-      await settleStores(stores);
-      await signIn(subject.url, players);
+  const system = { fromSources: plan.fromSources === true };
+  return withPlayers(options, plan, (stores, players) =>
+    withLaurel({ options, stores, players, plan: system }, async ({ subject, session }) => {
       await session.play({ seconds: warmUp(options) });
       const capacities: Measured[] = [];
       while (capacities.length < CAPACITY_RUNS)
@@ -121,11 +97,6 @@ export async function endurance(options: Options, plan: SubmitPlan = {}): Promis
         data: { capacities, measured, memory },
         faults,
       };
-    } finally {
-      await session.stop();
-      await system.stop();
-    }
-  } finally {
-    await stores.stop();
-  }
+    }),
+  );
 }

@@ -2,21 +2,10 @@ import { readRepeatedly } from './generators/reads.ts';
 import { Scrape } from './measure/scrape.ts';
 import { MemoryWatch } from './measure/memory.ts';
 import type { Options } from './options.ts';
-import { createPlayers, signIn } from './players.ts';
 import { findDisagreements } from './proof.ts';
 import { figure, type Report } from './report.ts';
-import { prepare, settleStores, startStores, storesAt } from './stores.ts';
-import {
-  errorsOf,
-  laurelProcesses,
-  PLAYERS,
-  SMOKE_PLAYERS,
-  startSession,
-  warmUp,
-  type Measured,
-  type SubmitPlan,
-} from './submit.ts';
-import { startSystem, type System } from './system.ts';
+import { errorsOf, warmUp, withLaurel, withPlayers, type Measured, type PlayPlan } from './session.ts';
+import type { System } from './system.ts';
 
 /** How much more is asked than can be done. */
 const TIMES = 2;
@@ -33,23 +22,11 @@ interface Line {
 }
 
 /** What Laurel does when it is asked for twice of what it can do, and whether it can do as much afterwards as before. */
-export async function overload(options: Options, plan: SubmitPlan = {}): Promise<Report> {
+export async function overload(options: Options, plan: PlayPlan = {}): Promise<Report> {
   const smoke = options.size === 'smoke';
-  const stores = plan.urls ? await storesAt(plan.urls.databaseUrl, plan.urls.redisUrl) : await startStores();
-  try {
-    if (plan.urls) await prepare(stores.databaseUrl);
-    const players = await createPlayers(stores.databaseUrl, smoke ? SMOKE_PLAYERS : PLAYERS);
-    const system = await startSystem(stores, {
-      api: 1,
-      workers: 1,
-      realtime: 1,
-      fromSources: plan.fromSources === true,
-    });
-    const subject = laurelProcesses(system, stores);
-    const session = startSession(subject, players, options, 0);
-    try {
-      await settleStores(stores);
-      await signIn(subject.url, players);
+  const processes = { fromSources: plan.fromSources === true };
+  return withPlayers(options, plan, (stores, players) =>
+    withLaurel({ options, stores, players, plan: processes }, async ({ system, subject, session }) => {
       await session.play({ seconds: warmUp(options) });
       const capacity = await session.play({ seconds: options.seconds });
 
@@ -84,13 +61,8 @@ export async function overload(options: Options, plan: SubmitPlan = {}): Promise
         ...(await findDisagreements(stores, session.acknowledged, ['global', 'game1', 'game2'])),
       ];
       return report({ options, capacity, measured, recovered, rate, reads, shed, memory, most, faults });
-    } finally {
-      await session.stop();
-      await system.stop();
-    }
-  } finally {
-    await stores.stop();
-  }
+    }),
+  );
 }
 
 /** Looks once a second at what waits. @returns the most that was seen */

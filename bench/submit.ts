@@ -2,38 +2,25 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { baselineFaults, startBaseline, type BaselinePlan } from './baseline/baseline.ts';
-import { forkChild, type Child } from './child.ts';
-import { DONE, type PlayOrder, type PlayOutcome } from './generators/play-messages.ts';
-import { summarize, type Latency } from './measure/latencies.ts';
-import { usageOf, usageOfTree, type Usage } from './measure/processes.ts';
+import { usageOf } from './measure/processes.ts';
 import { resetStoreStatistics, storeStatistics, summarizeProfiles } from './measure/profile.ts';
-import { Scrape } from './measure/scrape.ts';
 import type { Options } from './options.ts';
-import { createPlayers, signIn, type BenchPlayer } from './players.ts';
+import type { BenchPlayer } from './players.ts';
 import { findDisagreements } from './proof.ts';
 import { figure, span, type Report, type Table } from './report.ts';
-import { prepare, settleStores, startStores, storesAt, type BenchStores } from './stores.ts';
-import { startSystem, type ServerProcess, type System } from './system.ts';
-
-/** What one measurement of plays found. */
-export interface Measured {
-  readonly perSecond: number;
-  readonly start: Latency;
-  readonly complete: Latency;
-  readonly acknowledged: number;
-  readonly queued: number;
-  /** answered 503 under overload */
-  readonly shed: { readonly start: number; readonly complete: number };
-  readonly errors: Readonly<Record<string, number>>;
-  /** CPU milliseconds a completion, by process */
-  readonly cpuMs: Readonly<Record<string, number>>;
-  /** at the end, MB, by process */
-  readonly rssMb: Readonly<Record<string, number>>;
-  /** event-loop delay p99, ms, by tier */
-  readonly loopMs: Readonly<Record<string, number>>;
-  /** completions in one transaction, mean */
-  readonly batch: number;
-}
+import {
+  errorsOf,
+  startSession,
+  storesUsage,
+  warmUp,
+  withLaurel,
+  withPlayers,
+  type Measured,
+  type PlayPlan,
+  type Subject,
+} from './session.ts';
+import { settleStores, type BenchStores } from './stores.ts';
+import type { ServerProcess } from './system.ts';
 
 interface Round {
   readonly laurel: Measured;
@@ -51,19 +38,8 @@ interface Combination {
   readonly costs: readonly Table[];
 }
 
-export interface SubmitPlan {
-  readonly fromSources?: boolean;
-  /** stores that run already; else the benchmark starts its own, anew for each combination */
-  readonly urls?: { readonly databaseUrl: string; readonly redisUrl: string };
-}
-
-/** Enough for 3,300 completions a second with each player within 10 a minute. */
-export const PLAYERS = 20_000;
-export const SMOKE_PLAYERS = 500;
-const WARM_UP_SECONDS = 15;
-
 /** Start and complete over HTTP, in closed loop, against Laurel and against the baseline. */
-export async function submit(options: Options, plan: SubmitPlan = {}): Promise<Report> {
+export async function submit(options: Options, plan: PlayPlan = {}): Promise<Report> {
   const combinations: Combination[] = [];
   for (const partitions of options.partitions) {
     for (const workers of options.workers) {
@@ -76,18 +52,12 @@ export async function submit(options: Options, plan: SubmitPlan = {}): Promise<R
 
 async function measureCombination(
   options: Options,
-  plan: SubmitPlan,
+  plan: PlayPlan,
   partitions: number,
   workers: number,
   withBaseline: boolean,
 ): Promise<Combination> {
-  const stores = plan.urls ? await storesAt(plan.urls.databaseUrl, plan.urls.redisUrl) : await startStores();
-  try {
-    if (plan.urls) await prepare(stores.databaseUrl);
-    const players = await createPlayers(
-      stores.databaseUrl,
-      options.size === 'smoke' ? SMOKE_PLAYERS : PLAYERS,
-    );
+  return withPlayers(options, plan, async (stores, players) => {
     const acknowledged: string[] = [];
     const faults: string[] = [];
     const rounds: Round[] = [];
@@ -95,19 +65,9 @@ async function measureCombination(
     let costs: Table[] = [];
     let first = 0;
     for (let i = 0; i < options.repeat; i += 1) {
-      const system = await startSystem(stores, {
-        api: 1,
-        workers,
-        realtime: 1,
-        env: { QUEUE_PARTITIONS: String(partitions) },
-        fromSources: plan.fromSources === true,
-        profiles,
-      });
-      const subject = laurelProcesses(system, stores);
-      const session = startSession(subject, players, options, first);
-      try {
-        await settleStores(stores);
-        await signIn(subject.url, players);
+      const env = { QUEUE_PARTITIONS: String(partitions) };
+      const system = { workers, env, fromSources: plan.fromSources === true, profiles };
+      await withLaurel({ options, stores, players, plan: system, first }, async ({ session }) => {
         await session.play({ seconds: warmUp(options) });
         if (options.profile) await resetStoreStatistics(stores);
         const laurel = await session.play({ seconds: options.seconds });
@@ -121,10 +81,7 @@ async function measureCombination(
         faults.push(...errorsOf('Laurel', laurel), ...errorsOf('Laurel at a quarter', quarter));
         faults.push(...(await findDisagreements(stores, acknowledged, ['global', 'game1', 'game2'])));
         rounds.push({ laurel, quarter, baselines: undefined });
-      } finally {
-        await session.stop();
-        await system.stop();
-      }
+      });
       if (profiles !== undefined) costs = [...summarizeProfiles(profiles), ...costs];
       if (withBaseline) {
         const [one, eight] = [
@@ -138,9 +95,7 @@ async function measureCombination(
     }
     if (profiles !== undefined) await rm(profiles, { recursive: true, force: true });
     return { partitions, workers, rounds, faults, costs };
-  } finally {
-    await stores.stop();
-  }
+  });
 }
 
 async function measureBaseline(
@@ -163,118 +118,11 @@ async function measureBaseline(
   }
 }
 
-export const warmUp = (options: Options): number => (options.size === 'smoke' ? 0.3 : WARM_UP_SECONDS);
-
-/** The processes that serve plays, and where to ask them for their metrics. */
-export interface Subject {
-  readonly url: string;
-  usage(): Record<string, Usage>;
-  readonly scraped: Readonly<Record<string, readonly ServerProcess[]>>;
-}
-
-const sum = (usages: readonly Usage[]): Usage => ({
-  cpuMs: usages.reduce((total, { cpuMs }) => total + cpuMs, 0),
-  rssMb: usages.reduce((total, { rssMb }) => total + rssMb, 0),
-});
-
-const storesUsage = ({ pids }: BenchStores): Record<string, Usage> => ({
-  Postgres: usageOfTree(pids.postgres),
-  Redis: usageOf(pids.redis),
-});
-
-export const laurelProcesses = ({ api, workers, realtime }: System, stores: BenchStores): Subject => ({
-  url: api[0]?.url ?? '',
-  usage: () => ({
-    API: sum(api.map(({ pid }) => usageOf(pid))),
-    workers: sum(workers.map(({ pid }) => usageOf(pid))),
-    realtime: sum(realtime.map(({ pid }) => usageOf(pid))),
-    ...storesUsage(stores),
-  }),
-  scraped: { API: api, workers, realtime },
-});
-
 const baselineProcesses = (server: ServerProcess, stores: BenchStores): Subject => ({
   url: server.url,
   usage: () => ({ API: usageOf(server.pid), ...storesUsage(stores) }),
   scraped: {},
 });
-
-/** Plays against one subject from a generator of its own. */
-export function startSession(
-  subject: Subject,
-  players: readonly BenchPlayer[],
-  options: Options,
-  first: number,
-) {
-  const generator: Child = forkChild(new URL('generators/play.ts', import.meta.url));
-  generator.send({ url: subject.url, players });
-  const acknowledged: string[] = [];
-  let next = first;
-  const usage = (): Record<string, Usage> => ({ ...subject.usage(), generator: usageOf(generator.pid) });
-  return {
-    acknowledged,
-    get next() {
-      return next;
-    },
-    async play(plan: Omit<PlayOrder, 'first' | 'inFlight'> & { inFlight?: number }): Promise<Measured> {
-      const scrapesBefore = await scrape(subject);
-      const before = usage();
-      const order: PlayOrder = { inFlight: options.inFlight, ...plan, first: next };
-      generator.send(order);
-      while ((await generator.receive<unknown>()) !== DONE);
-      const after = usage();
-      const scrapesAfter = await scrape(subject);
-      const outcome = await generator.receive<PlayOutcome>();
-      next = outcome.next;
-      for (const id of outcome.acknowledged) acknowledged.push(id);
-      const count = outcome.acknowledged.length;
-      const names = Object.keys(after);
-      return {
-        perSecond: (count / outcome.tookMs) * 1000,
-        start: summarize(outcome.startMs),
-        complete: summarize(outcome.completeMs),
-        acknowledged: count,
-        queued: outcome.queued,
-        shed: outcome.shed,
-        errors: outcome.errors,
-        cpuMs: Object.fromEntries(
-          names.map((name) => [name, ((after[name]?.cpuMs ?? 0) - (before[name]?.cpuMs ?? 0)) / count]),
-        ),
-        rssMb: Object.fromEntries(names.map((name) => [name, after[name]?.rssMb ?? 0])),
-        loopMs: Object.fromEntries(
-          Object.entries(scrapesAfter).map(([tier, list]) => [
-            tier,
-            Math.max(...list.map(({ loopDelayP99Ms }) => loopDelayP99Ms)),
-          ]),
-        ),
-        batch: meanBatch(scrapesBefore['workers'] ?? [], scrapesAfter['workers'] ?? []),
-      };
-    },
-    stop: () => generator.stop(),
-  };
-}
-
-async function scrape(subject: Subject): Promise<Record<string, Scrape[]>> {
-  const tiers = Object.entries(subject.scraped);
-  const scrapes = await Promise.all(
-    tiers.map(
-      async ([tier, servers]) => [tier, await Promise.all(servers.map(({ url }) => Scrape.of(url)))] as const,
-    ),
-  );
-  return Object.fromEntries(scrapes);
-}
-
-function meanBatch(before: readonly Scrape[], after: readonly Scrape[]): number {
-  const means = after.flatMap((scrape, i) => {
-    const earlier = before[i];
-    return earlier ? [scrape.meanSince(earlier, 'laurel_completion_batch_size')] : [];
-  });
-  const busy = means.filter((mean) => mean > 0);
-  return busy.length === 0 ? 0 : busy.reduce((total, mean) => total + mean, 0) / busy.length;
-}
-
-export const errorsOf = (who: string, { errors }: Measured): string[] =>
-  Object.entries(errors).map(([error, times]) => `${who}: ${times} x ${error}`);
 
 function report(options: Options, combinations: readonly Combination[]): Report {
   const tables: Table[] = [];
