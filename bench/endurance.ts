@@ -9,7 +9,7 @@ const SHARE = 0.8;
 /** A machine that is shared is not always as fast: what it can do for long is the least of several runs. */
 const CAPACITY_RUNS = 6;
 /** Enough for every play to find one. */
-const CONNECTIONS = 1000;
+const CONNECTIONS = 2000;
 const SMOKE_CONNECTIONS = 200;
 const WATCH_MS = 5000;
 const SMOKE_WATCH_MS = 200;
