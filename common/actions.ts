@@ -13,6 +13,15 @@ export const actionStatuses = [
 ] as const;
 export type ActionStatus = (typeof actionStatuses)[number];
 
+/** A completion, by whose it is and of what: clients make ids of actions, too, and two of them may make the same. */
+export interface CompletionName {
+  readonly userId: string;
+  readonly actionId: string;
+}
+
+/** A completion's name as the key of a map. No user id has a space. */
+export const nameOf = ({ userId, actionId }: CompletionName): string => `${userId} ${actionId}`;
+
 /** Where Redis keeps what is known of a completion: that it is under way, or its result. */
 export const actionKey = (userId: string, actionId: string): string =>
   `laurel:{${userId}}:action:${actionId}`;

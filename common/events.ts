@@ -1,3 +1,4 @@
+import type { CompletionName } from './actions.ts';
 import type { Logger } from './logger.ts';
 import type { Redis } from './redis.ts';
 import { periods, type Period } from './periods.ts';
@@ -48,13 +49,11 @@ export interface CompletionResult {
 export type Refusal = 'cancelled' | 'rejected' | 'held' | 'unknown' | 'not_yours' | 'token_mismatch';
 
 /** What became of a completion that an API instance waits for. */
-export type CompletionReply =
-  | {
-      readonly actionId: string;
-      readonly outcome: 'completed' | 'duplicate';
-      readonly result: CompletionResult;
-    }
-  | { readonly actionId: string; readonly outcome: Refusal };
+export type CompletionReply = CompletionName &
+  (
+    | { readonly outcome: 'completed' | 'duplicate'; readonly result: CompletionResult }
+    | { readonly outcome: Refusal }
+  );
 
 /** A user's first entry into the top 100, 10, 3 or 1 of a board in a period. Ranks are 1-based, null for none. */
 export interface RankMilestone {
@@ -114,7 +113,8 @@ const isCompletionEvents = isListOf((value): value is CompletionEvent =>
 );
 const isReplies = isListOf(
   (value): value is CompletionReply =>
-    hasTexts(value, 'actionId', 'outcome') && (value['result'] === undefined || isObject(value['result'])),
+    hasTexts(value, 'userId', 'actionId', 'outcome') &&
+    (value['result'] === undefined || isObject(value['result'])),
 );
 const isActionEvents = isListOf(
   (value): value is ActionEvent =>

@@ -1,4 +1,4 @@
-import { parseResult } from '../../common/actions.ts';
+import { nameOf, parseResult, type CompletionName } from '../../common/actions.ts';
 import type { CompletionReply, CompletionResult, EventListener, Refusal } from '../../common/events.ts';
 import { newId } from '../../common/ids.ts';
 import type { Logger } from '../../common/logger.ts';
@@ -20,6 +20,7 @@ const PENDING_MARGIN_MS = 8000;
 export class Completions {
   /** Workers reply to this name: one instance waits, and no other need listen. */
   readonly #instanceId = newId();
+  /** by the names of their completions */
   readonly #waiting = new Map<string, ((reply: CompletionReply) => void)[]>();
   readonly #deps: { admission: AdmissionControl; queues: Queues; actions: Actions; log: Logger };
 
@@ -29,7 +30,7 @@ export class Completions {
 
   async start(events: EventListener): Promise<void> {
     await events.onReplies(this.#instanceId, (replies) => {
-      for (const reply of replies) this.#waiting.get(reply.actionId)?.forEach((resolve) => resolve(reply));
+      for (const reply of replies) this.#waiting.get(nameOf(reply))?.forEach((resolve) => resolve(reply));
     });
   }
 
@@ -70,7 +71,7 @@ export class Completions {
       replyTo: this.#instanceId,
       waitMs,
     };
-    const reply = this.#reply(actionId, waitMs);
+    const reply = this.#reply(completion, waitMs);
     try {
       await queues.enqueueCompletion(job);
     } catch (error) {
@@ -87,7 +88,8 @@ export class Completions {
     correction: Omit<CorrectionJob, 'kind' | 'replyTo'>,
     waitMs: number,
   ): Promise<{ readonly result: CompletionResult } | { readonly queued: true }> {
-    const reply = this.#reply(correction.transactionId, waitMs);
+    const { userId, transactionId } = correction;
+    const reply = this.#reply({ userId, actionId: transactionId }, waitMs);
     try {
       await this.#deps.queues.enqueueCorrection({
         ...correction,
@@ -125,20 +127,21 @@ export class Completions {
   }
 
   #reply(
-    actionId: string,
+    completion: CompletionName,
     waitMs: number,
   ): { promise: Promise<CompletionReply | undefined>; cancel: () => void } {
     let settle: (reply: CompletionReply | undefined) => void = () => undefined;
     const promise = new Promise<CompletionReply | undefined>((resolve) => (settle = resolve));
-    const resolvers = this.#waiting.get(actionId) ?? [];
+    const name = nameOf(completion);
+    const resolvers = this.#waiting.get(name) ?? [];
     resolvers.push(settle);
-    this.#waiting.set(actionId, resolvers);
+    this.#waiting.set(name, resolvers);
     const timer = setTimeout(() => settle(undefined), waitMs);
     const cancel = (): void => {
       clearTimeout(timer);
-      const left = (this.#waiting.get(actionId) ?? []).filter((resolve) => resolve !== settle);
-      if (left.length > 0) this.#waiting.set(actionId, left);
-      else this.#waiting.delete(actionId);
+      const left = (this.#waiting.get(name) ?? []).filter((resolve) => resolve !== settle);
+      if (left.length > 0) this.#waiting.set(name, left);
+      else this.#waiting.delete(name);
     };
     void promise.then(cancel);
     return {

@@ -168,7 +168,7 @@ begin
     on conflict do nothing;
 
     with item as (
-      select n, i ->> 'actionId' as action_id, i ->> 'transactionId' as transaction_id
+      select n, i ->> 'actionId' as action_id, i ->> 'userId' as user_id, i ->> 'transactionId' as transaction_id
       from jsonb_array_elements(items) with ordinality e(i, n)
     ),
     -- One row an action and board: its own, and global.
@@ -178,7 +178,7 @@ begin
         least(t.points, b.max_points_per_update)::integer as worth,
         coalesce(s.score, 0) as base, coalesce(epoch_ms(s.reached_at), 0) as base_reached
       from unnest(taken) t
-      join item on item.action_id = t.id
+      join item on item.action_id = t.id and item.user_id = t.user_id -- two users may have signed one id
       left join lateral (
         select banned_at is not null or erased_at is not null as hidden from users where id = t.user_id limit 1
       ) u on true

@@ -1,7 +1,8 @@
 import { createHmac } from 'node:crypto';
 import { expect } from 'chai';
+import { newId } from '../../common/ids.ts';
 import { createLogger } from '../../common/logger.ts';
-import { Queues } from '../../common/queues.ts';
+import { partitionOf, Queues } from '../../common/queues.ts';
 import { closeRedis, createRedis } from '../../common/redis.ts';
 import { eventually } from '../support/eventually.ts';
 import { call, Player, type Answer } from '../support/player.ts';
@@ -14,6 +15,18 @@ describe('a completion and what may cross its way', function () {
   const stores = useStores();
   const system = useSystem(stores, { api: 2 });
   const api = (n = 0): string => system.api[n % 2]!.url;
+
+  /** Completes an action that the client made up, under an id of its own. */
+  const completeSigned = (player: Player, actionId: string, headers = {}): Promise<Answer> => {
+    const timestamp = new Date().toISOString();
+    const text = [actionId, 'COMPLETE_TASK', 'global', timestamp].join('.');
+    const signature = createHmac('sha256', player.signingKey).update(text).digest('hex');
+    return call(api(), 'POST', '/completions', {
+      token: player.token,
+      headers,
+      body: { actionId, type: 'COMPLETE_TASK', timestamp, signature },
+    });
+  };
 
   it('lets exactly one of cancelling and completing win, and the ledger says which', async () => {
     const crowd = await Crowd.of(40, stores, 'hesitant');
@@ -90,19 +103,55 @@ describe('a completion and what may cross its way', function () {
     const owner = await Player.join(api());
     const thief = await Player.join(api());
     const started = await owner.start(api());
-    const timestamp = new Date().toISOString();
-    const text = [started.body.actionId, 'COMPLETE_TASK', 'global', timestamp].join('.');
-    const signature = createHmac('sha256', thief.signingKey).update(text).digest('hex');
-    const answer = await call(api(), 'POST', '/completions', {
-      token: thief.token,
-      headers: { Prefer: 'respond-async' },
-      body: { actionId: started.body.actionId, type: 'COMPLETE_TASK', timestamp, signature },
-    });
+    const answer = await completeSigned(thief, started.body.actionId, { Prefer: 'respond-async' });
     expect(answer.status).to.equal(409);
     expect(answer.body.code).to.equal('ACTION_ID_TAKEN');
     const read = await call(api(), 'GET', `/actions/${started.body.actionId}`, { token: owner.token });
     expect(read.body.status).to.equal('started');
     expect((await owner.complete(api(), started.body)).status).to.equal(200);
+  });
+
+  it('tells each of two users who signed the same id what became of the own completion', async () => {
+    const PARTITIONS = 8;
+    const first = await Player.join(api());
+    let second = await Player.join(api());
+    // In one partition the queue takes an id once only.
+    while (partitionOf(second.userId, PARTITIONS) === partitionOf(first.userId, PARTITIONS))
+      second = await Player.join(api());
+    const redis = createRedis(stores.redis.url, 'blocking', createLogger('test', 'silent'));
+    const queues = new Queues(redis, PARTITIONS);
+    const actionId = newId();
+    const answers: Promise<Answer>[] = [];
+    await withDatabase(stores, (db) =>
+      db.transaction(async (trx) => {
+        // Nothing is applied until both have been let in, and stand in line.
+        await trx.raw('lock table ledger in exclusive mode');
+        for (const player of [first, second]) answers.push(completeSigned(player, actionId));
+        await eventually(async () => {
+          const jobs = await Promise.all(
+            [first, second].map(({ userId }) =>
+              queues.partitions[partitionOf(userId, PARTITIONS)]!.getJob(actionId),
+            ),
+          );
+          expect(jobs.filter((job) => job !== undefined)).to.have.length(2);
+        });
+      }),
+    );
+    const told = await Promise.all(answers);
+    expect(told.map(({ status }) => status)).to.have.members([200, 409]);
+    const winner = [first, second][told.findIndex(({ status }) => status === 200)]!;
+    for (const { status, body } of told) {
+      if (status === 200) expect(body.userId).to.equal(winner.userId);
+      else expect(body.code).to.equal('ACTION_ID_TAKEN');
+    }
+    await withDatabase(stores, async (db) => {
+      expect(await db('ledger').where({ action_id: actionId }).pluck('user_id')).to.deep.equal([
+        winner.userId,
+      ]);
+      await expectScores(db);
+    });
+    await queues.close();
+    await closeRedis(redis);
   });
 
   it('ends open actions some time after their tokens', async () => {

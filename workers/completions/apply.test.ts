@@ -253,4 +253,29 @@ describe('apply_completions', function () {
       await own.destroy();
     }
   });
+
+  it('counts an id that two users signed for the first of them, without failing the batch', async () => {
+    const userIds = ['one-id-first', 'one-id-second'];
+    await db('users').insert(userIds.map((id) => ({ id, username: id, username_key: id })));
+    const { items } = await ledger.apply(
+      userIds.map((userId, n) => ({
+        kind: 'completion',
+        actionId: 'one-id',
+        userId,
+        acceptedAt: BEGIN + n,
+        tokenHash: null,
+        ip: null,
+        userAgent: null,
+        replyTo: 'nobody',
+        client: { type: 'COMPLETE_TASK', leaderboard: 'game1', points: 10 },
+      })),
+    );
+    expect(items.map(({ userId, outcome }) => [userId, outcome])).to.deep.equal([
+      ['one-id-first', 'completed'],
+      ['one-id-second', 'not_yours'],
+    ]);
+    expect(await db('ledger').where({ action_id: 'one-id' }).pluck('user_id')).to.deep.equal([
+      'one-id-first',
+    ]);
+  });
 });

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { after, before } from 'mocha';
+import { nameOf } from '../../common/actions.ts';
 import { BoardIndex } from '../../common/board/board-index.ts';
 import { BoardTable } from '../../common/board/board-table.ts';
 import { createLogger } from '../../common/logger.ts';
@@ -73,7 +74,7 @@ describe('commits that partitions share', () => {
       lines.map(([first, ...behind]) => commits.apply(line(first!, ...behind))),
     );
     lines.forEach((jobs, i) => {
-      for (const { actionId } of jobs) expect(replies[i]!.get(actionId)?.outcome).to.equal('completed');
+      for (const one of jobs) expect(replies[i]!.get(nameOf(one))?.outcome).to.equal('completed');
     });
     expect(sizes).to.deep.equal([4]);
   });
@@ -89,7 +90,7 @@ describe('commits that partitions share', () => {
     const late = job('b');
     behind.push(late);
     await earlier;
-    expect((await later).get(late.actionId)?.outcome).to.equal('completed');
+    expect((await later).get(nameOf(late))?.outcome).to.equal('completed');
   });
 
   it('begins no transaction when nothing waits', async () => {
@@ -122,7 +123,7 @@ describe('commits that partitions share', () => {
     expect(second).to.have.nested.property('reason.message').that.includes('out of range');
     // Only the first of its line was applied.
     const applied = third?.status === 'fulfilled' ? [...third.value.keys()] : [];
-    expect(applied).to.deep.equal([mixed[0]!.actionId]);
+    expect(applied).to.deep.equal([nameOf(mixed[0]!)]);
     expect(
       await db('ledger').whereIn(
         'action_id',
@@ -149,7 +150,7 @@ describe('commits that partitions share', () => {
         expect(rows[0].n).to.equal(1);
       });
       const free = job('a');
-      expect((await commits.apply(line(free))).get(free.actionId)?.outcome).to.equal('completed');
+      expect((await commits.apply(line(free))).get(nameOf(free))?.outcome).to.equal('completed');
     });
     await held;
   });

@@ -1,3 +1,4 @@
+import { nameOf } from '../../common/actions.ts';
 import { Batcher } from '../../common/batcher.ts';
 import type { CompletionReply } from '../../common/events.ts';
 import type { Logger } from '../../common/logger.ts';
@@ -15,7 +16,7 @@ export interface Line {
   /** What waits behind it, in order. Asked for when the line's turn has come, so that whatever came meanwhile goes along. */
   readonly takeAlong: () => Promise<readonly CompletionJob[]>;
 }
-/** What became of completions, by action id. */
+/** What became of completions, by their names. */
 export type Replies = ReadonlyMap<string, CompletionReply>;
 type Outcome = { readonly replies: Replies } | { readonly error: unknown };
 
@@ -57,7 +58,7 @@ export class GroupCommit {
    * Applies a partition's completions in order, and waits out an absent store. If one of them breaks the transaction, only
    * the first is applied, so that each is judged alone.
    *
-   * @returns what became of those that were applied, by action id
+   * @returns what became of those that were applied, by their names
    * @throws {@link Interrupted}, or what makes the first one impossible
    */
   async apply(line: Line): Promise<Replies> {
@@ -96,7 +97,7 @@ export class GroupCommit {
       () => publisher.publish(batch),
       (error) => isTransient(error) || isRedisAway(error),
     );
-    const known = { replies: new Map(replies.map((reply) => [reply.actionId, reply])) };
+    const known = { replies: new Map(replies.map((reply) => [nameOf(reply), reply])) };
     return parts.map(() => known);
   }
 

@@ -1,4 +1,5 @@
 import Joi from 'joi';
+import { nameOf } from '../../common/actions.ts';
 import { newId } from '../../common/ids.ts';
 import { parseIndexRows, type IndexedBoard } from '../../common/board/index-rows.ts';
 import type { Database } from '../../common/postgres.ts';
@@ -64,15 +65,14 @@ const appliedJobs = Joi.array<CompletionJob[]>().items(completionJobSchema);
 /** Checks what `apply_completions` returned for some jobs. @throws when it is anything else */
 function parseBatch(value: unknown, jobs: readonly CompletionJob[]): AppliedBatch {
   const { completed, others, rows, unchanged, jobs: reordered } = value as Record<string, unknown>;
-  // By both: two users may have signed completions of the same id, of which one counts.
   const found = new Map<string, AppliedItem>();
   for (const item of [...listOf(completed), ...listOf(others)]) {
     if (!isItem(item)) throw otherForm();
-    found.set(`${item.userId} ${item.actionId}`, item);
+    found.set(nameOf(item), item);
   }
   const applied = reordered === null ? jobs : check(reordered, appliedJobs);
-  const items = applied.map(({ userId, actionId }) => {
-    const item = found.get(`${userId} ${actionId}`);
+  const items = applied.map((job) => {
+    const item = found.get(nameOf(job));
     if (!item) throw new Error('Postgres answered for other completions than were asked');
     return item;
   });

@@ -1,4 +1,5 @@
 import { UnrecoverableError, WaitingError, type Job, type Queue } from 'bullmq';
+import { nameOf } from '../../common/actions.ts';
 import type { BoardChanges, BoardIndex } from '../../common/board/board-index.ts';
 import { boardId } from '../../common/board/board.ts';
 import { changeOfRow } from '../../common/board/index-rows.ts';
@@ -111,8 +112,8 @@ export function createPartitionProcessor(deps: PartitionDeps) {
     /** @returns what became of them, and whether any of those behind were applied */
     const applyLine = async (holder?: CompletionJob): Promise<{ replies: Replies; goesOn: boolean }> => {
       const replies = await commits.apply({ first: holder, takeAlong });
-      const applied = followers.map(({ actionId }) => actionId).filter((actionId) => replies.has(actionId));
-      done.push(...applied);
+      const applied = followers.filter((job) => replies.has(nameOf(job)));
+      done.push(...applied.map(({ actionId }) => actionId));
       return { replies, goesOn: applied.length > 0 };
     };
 
@@ -129,7 +130,7 @@ export function createPartitionProcessor(deps: PartitionDeps) {
       );
     }
     if (done.length > 0) await advanceLine(slot, done, 0).catch(() => undefined);
-    return { outcome: replies.get(first.actionId)?.outcome ?? 'unknown' };
+    return { outcome: replies.get(nameOf(first))?.outcome ?? 'unknown' };
   }
 
   async function resync(userId: string): Promise<PartitionResult> {

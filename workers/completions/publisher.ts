@@ -1,5 +1,5 @@
 import { achievementTitle, rankAchievements } from '../../common/achievements.ts';
-import { actionKey, openActionsKey, parseResult, RESULT_LIFETIME_S } from '../../common/actions.ts';
+import { actionKey, nameOf, openActionsKey, parseResult, RESULT_LIFETIME_S } from '../../common/actions.ts';
 import { boardAt, boardId, GLOBAL_BOARD, type BoardRef, type BoardSource } from '../../common/board/board.ts';
 import type { BoardIndex, RankMove, ScoreChange } from '../../common/board/board-index.ts';
 import { changeOfRow, type IndexRow } from '../../common/board/index-rows.ts';
@@ -53,10 +53,11 @@ export class Publisher {
     const { ranks, milestones } = await this.#applyToBoards(jobs, batch);
     const replies = jobs.map((job, i): CompletionReply => {
       const item = batch.items[i] as AppliedItem;
-      if (!isCounted(item)) return { actionId: job.actionId, outcome: item.outcome };
+      const { userId, actionId } = job;
+      if (!isCounted(item)) return { userId, actionId, outcome: item.outcome };
       // The same acceptance applied before, by a worker that died before it could answer, is no replay.
       const outcome = item.acceptedAt === job.acceptedAt ? 'completed' : item.outcome;
-      return { actionId: job.actionId, outcome, result: toResult(job, item, ranks.get(i)) };
+      return { userId, actionId, outcome, result: toResult(job, item, ranks.get(i)) };
     });
 
     const keys: string[] = [];
@@ -73,7 +74,7 @@ export class Publisher {
       const waiting = byInstance.get(job.replyTo);
       if (waiting) waiting.push(reply);
       else byInstance.set(job.replyTo, [reply]);
-      if (reply.outcome === 'completed' && isCounted(item) && !told.has(job.actionId)) {
+      if (reply.outcome === 'completed' && isCounted(item) && !told.has(nameOf(job))) {
         const reached = milestones.get(i);
         const unlocked = [...(item.unlocked ?? []), ...rankAchievements(globalEntry(reached))];
         const achievements = unlocked.map((key) => ({ key, title: achievementTitle(key) }));
@@ -119,7 +120,7 @@ export class Publisher {
     for (const { userId, actionId } of repeated) pipeline.get(actionKey(userId, actionId));
     const kept = unwrap(await pipeline.exec());
     return new Set(
-      repeated.flatMap(({ actionId }, i) => (parseResult(kept[i] as string | null) ? [actionId] : [])),
+      repeated.flatMap((job, i) => (parseResult(kept[i] as string | null) ? [nameOf(job)] : [])),
     );
   }
 
@@ -130,11 +131,12 @@ export class Publisher {
     const own = boards.findIndex(
       ({ board }) => board.leaderboard === applied.leaderboard && board.period === 'all',
     );
+    const name = { userId: job.userId, actionId: job.transactionId };
     const reply: CompletionReply =
       applied.outcome === 'unknown' || applied.transactionId === undefined
-        ? { actionId: job.transactionId, outcome: 'unknown' }
+        ? { ...name, outcome: 'unknown' }
         : {
-            actionId: job.transactionId,
+            ...name,
             outcome: applied.outcome,
             result: {
               actionId: job.transactionId,
