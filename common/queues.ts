@@ -96,7 +96,7 @@ const partitionJobs: Record<string, Joi.Schema<PartitionJob>> = {
   correction: correctionJob as Joi.Schema,
 };
 
-/** Letter by letter what the schema says of nearly every job, at a twentieth of its cost; the rest is left to the schema. */
+/** What the schema says of nearly every job, at a fraction of its cost; the rest is left to the schema. */
 function isOrdinaryCompletion(data: unknown): data is CompletionJob {
   const job = data as Record<string, unknown> | null;
   if (typeof job !== 'object' || job?.['kind'] !== 'completion') return false;
