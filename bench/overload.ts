@@ -10,7 +10,7 @@ import type { System } from './system.ts';
 /** How much more is asked than can be done. */
 const TIMES = 2;
 /** Enough for every play to find one, however long the earlier ones take. */
-const CONNECTIONS = 2000;
+const CONNECTIONS = 4000;
 const SMOKE_CONNECTIONS = 500;
 const READERS = { connections: 16, perSecond: 200, path: '/api/v1/leaderboards/global?limit=10' };
 const WATCH_MS = 1000;
