@@ -115,7 +115,9 @@ export function createApp(deps: AppDeps): RequestListener {
     ctx.res.setHeader('X-Request-Id', requestId);
     const ip = ipOf(ctx.req);
     ctx.state['ip'] = ip;
-    for (const [name, value] of isOfApi(ctx.path) ? headersOfApi : headersOfPages)
+    const section = sectionOf(ctx.path);
+    ctx.state['section'] = section;
+    for (const [name, value] of section === '' ? headersOfPages : headersOfApi)
       ctx.res.setHeader(name, value);
     try {
       if (ctx.url.length > MAX_URL)
@@ -183,8 +185,6 @@ export function createApp(deps: AppDeps): RequestListener {
 /** The part of the API that a path is of: `actions` for `/api/v1/actions/:actionId`; empty outside of the API. */
 const sectionOf = (path: string): string => /^\/api\/v1\/([^/]*)/i.exec(path)?.[1]?.toLowerCase() ?? '';
 
-const isOfApi = (path: string): boolean => sectionOf(path) !== '';
-
 /** A router holds a path against every route that it has: each part of the API has one of its own. */
 function dispatchBySection(sections: ReadonlyMap<string, Router>): Koa.Middleware {
   const works = new Map(
@@ -196,7 +196,7 @@ function dispatchBySection(sections: ReadonlyMap<string, Router>): Koa.Middlewar
       return [section, work];
     }),
   );
-  return (ctx, next) => (works.get(sectionOf(ctx.path)) ?? passOn)(ctx, next);
+  return (ctx, next) => (works.get(ctx.state['section'] as string) ?? passOn)(ctx, next);
 }
 const passOn: Koa.Middleware = (_ctx, next) => next();
 
