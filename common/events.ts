@@ -2,6 +2,7 @@ import type { CompletionName } from './actions.ts';
 import type { Logger } from './logger.ts';
 import type { Redis } from './redis.ts';
 import { periods, type Period } from './periods.ts';
+import { hasTexts, isObject } from './validate.ts';
 
 /** Redis channels. Events are hints about what has been committed; whoever misses one reads the state again. */
 export const channels = {
@@ -88,10 +89,6 @@ export type ActionEvent =
       readonly at: number;
     };
 
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null;
-const hasTexts = (value: unknown, ...keys: readonly string[]): value is Record<string, unknown> =>
-  isObject(value) && keys.every((key) => typeof value[key] === 'string');
 const isListOf =
   <T>(isItem: (item: unknown) => item is T) =>
   (value: unknown): value is T[] =>

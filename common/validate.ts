@@ -1,5 +1,12 @@
 import Joi from 'joi';
 
+export const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null;
+
+/** Whether a value is an object with text under each of these keys: for forms that are checked by hand, where a schema costs too much. */
+export const hasTexts = (value: unknown, ...keys: readonly string[]): value is Record<string, unknown> =>
+  isObject(value) && keys.every((key) => typeof value[key] === 'string');
+
 /** Schemas that convert nothing, by those that they were made from: joi takes preferences that come with a call apart every time. */
 const strict = new WeakMap<Joi.Schema, Joi.Schema>();
 

@@ -3,6 +3,7 @@ import { Batcher } from '../batcher.ts';
 import { announce, type EventListener } from '../events.ts';
 import type { Database } from '../postgres.ts';
 import { loadScript, redisBreaker, scriptCaller, unwrap, type Redis } from '../redis.ts';
+import { hasTexts } from '../validate.ts';
 
 export type Role = 'player' | 'admin';
 
@@ -22,22 +23,13 @@ export interface UserProfile {
 }
 
 /** By hand, because a schema would cost the API more than all else it does to look a user up. */
-function isProfile(value: unknown): value is UserProfile {
-  const profile = value as Record<keyof UserProfile, unknown> | null;
-  return (
-    typeof profile === 'object' &&
-    profile !== null &&
-    typeof profile.userId === 'string' &&
-    typeof profile.username === 'string' &&
-    (profile.avatarUrl === null || typeof profile.avatarUrl === 'string') &&
-    (profile.role === 'player' || profile.role === 'admin') &&
-    typeof profile.banned === 'boolean' &&
-    typeof profile.erased === 'boolean' &&
-    typeof profile.allowSpectators === 'boolean' &&
-    Number.isFinite(profile.createdAt) &&
-    Number.isFinite(profile.revision)
-  );
-}
+const isProfile = (value: unknown): value is UserProfile =>
+  hasTexts(value, 'userId', 'username') &&
+  (value['avatarUrl'] === null || typeof value['avatarUrl'] === 'string') &&
+  (value['role'] === 'player' || value['role'] === 'admin') &&
+  ['banned', 'erased', 'allowSpectators'].every((key) => typeof value[key] === 'boolean') &&
+  Number.isFinite(value['createdAt']) &&
+  Number.isFinite(value['revision']);
 
 interface UserRow {
   id: string;

@@ -4,7 +4,7 @@ import { newId } from '../../common/ids.ts';
 import { parseIndexRows, type IndexedBoard } from '../../common/board/index-rows.ts';
 import type { Database } from '../../common/postgres.ts';
 import { completionJobSchema, type CompletionJob, type CorrectionJob } from '../../common/queues.ts';
-import { check } from '../../common/validate.ts';
+import { check, hasTexts } from '../../common/validate.ts';
 
 /** What Postgres says of one completion of a transaction. Times are ms since the epoch. */
 export type AppliedItem =
@@ -44,16 +44,14 @@ const isRank = (rank: unknown): boolean => rank === null || typeof rank === 'num
 
 /** By hand, as a schema would cost a tenth of a worker's time. */
 function isItem(value: unknown): value is AppliedItem {
-  const item = value as Record<string, unknown> | null;
-  if (typeof item !== 'object' || item === null) return false;
-  if (typeof item['actionId'] !== 'string' || typeof item['userId'] !== 'string') return false;
-  if (refusals.has(item['outcome'] as string)) return true;
-  const { rank, unlocked } = item;
+  if (!hasTexts(value, 'actionId', 'userId')) return false;
+  if (refusals.has(value['outcome'] as string)) return true;
+  const { outcome, rank, unlocked } = value;
   return (
-    (item['outcome'] === 'completed' || item['outcome'] === 'duplicate') &&
-    ['leaderboard', 'type', 'transactionId'].every((key) => typeof item[key] === 'string') &&
+    (outcome === 'completed' || outcome === 'duplicate') &&
+    hasTexts(value, 'leaderboard', 'type', 'transactionId') &&
     ['previous', 'current', 'delta', 'acceptedAt', 'completedAt'].every(
-      (key) => typeof item[key] === 'number',
+      (key) => typeof value[key] === 'number',
     ) &&
     (rank === undefined || (Array.isArray(rank) && rank.length === 2 && rank.every(isRank))) &&
     (unlocked === undefined || (Array.isArray(unlocked) && unlocked.every((key) => typeof key === 'string')))
