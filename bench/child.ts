@@ -27,25 +27,26 @@ export function forkChild(file: URL, args: readonly string[] = []): Child {
     wake?.();
   });
   child.once('exit', () => wake?.());
+  const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null;
   return {
     pid: child.pid ?? 0,
     send: (message) => child.send(message as object),
     async receive<T>() {
       while (inbox.length === 0) {
-        if (child.exitCode !== null || child.signalCode !== null)
+        if (hasEnded())
           throw new Error(`${file.pathname} ended: ${child.signalCode ?? `status ${child.exitCode}`}.`);
         await new Promise<void>((resolve) => (wake = resolve));
       }
       return inbox.shift() as T;
     },
     async stop() {
-      if (child.exitCode !== null || child.signalCode !== null) return;
+      if (hasEnded()) return;
       const ended = once(child, 'exit');
       child.kill('SIGKILL');
       await ended;
     },
     async leave() {
-      if (child.exitCode !== null || child.signalCode !== null) return;
+      if (hasEnded()) return;
       const ended = once(child, 'exit');
       if (child.connected) child.disconnect();
       await ended;

@@ -29,14 +29,14 @@ async function contend(): Promise<void> {
   const [databaseUrl, redisUrl] = [values['database-url'], values['redis-url']];
   const urls = databaseUrl !== undefined && redisUrl !== undefined ? { databaseUrl, redisUrl } : undefined;
   const plan = { fromSources: values['from-sources'] };
-  await withPlayers(options, { ...(urls && { urls }) }, (stores, players) =>
+  await withPlayers(options, { urls }, (stores, players) =>
     withLaurel({ options, stores, players, plan }, async ({ session }) => {
       process.send?.(DONE);
       for await (const order of orders()) {
         if (order === 'end') break;
         process.send?.(await session.play(order));
       }
-      process.send?.(await findDisagreements(stores, session.acknowledged, ['global', 'game1', 'game2']));
+      process.send?.(await findDisagreements(stores, session.acknowledged));
     }),
   );
 }

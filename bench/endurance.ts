@@ -35,7 +35,7 @@ export async function endurance(options: Options, plan: PlayPlan = {}): Promise<
       const faults = [
         ...capacities.flatMap((one) => errorsOf('at capacity', one)),
         ...errorsOf('for long', measured),
-        ...(await findDisagreements(stores, session.acknowledged, ['global', 'game1', 'game2'])),
+        ...(await findDisagreements(stores, session.acknowledged)),
       ];
       const errors = Object.values(measured.errors).reduce((total, times) => total + times, 0);
       return {

@@ -58,7 +58,7 @@ export async function overload(options: Options, plan: PlayPlan = {}): Promise<R
         ...errorsOf('under overload', measured),
         ...errorsOf('afterwards', recovered),
         ...(reads.errors > reads.shed ? [`${reads.errors - reads.shed} board reads failed`] : []),
-        ...(await findDisagreements(stores, session.acknowledged, ['global', 'game1', 'game2'])),
+        ...(await findDisagreements(stores, session.acknowledged)),
       ];
       return report({ options, capacity, measured, recovered, rate, reads, shed, memory, most, faults });
     }),

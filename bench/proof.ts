@@ -8,6 +8,8 @@ import { withDatabase, withRedis, type BenchStores } from './stores.ts';
 
 const SETTLE_MS = 10_000;
 const CHUNK_ROWS = 10_000;
+/** Those that are seeded. */
+const LEADERBOARDS = ['global', 'game1', 'game2'];
 
 /**
  * Holds what clients were told against the ledger, the ledger against the scores, and the scores against Redis.
@@ -17,7 +19,6 @@ const CHUNK_ROWS = 10_000;
 export async function findDisagreements(
   stores: BenchStores,
   acknowledged: readonly string[],
-  leaderboards: readonly string[],
 ): Promise<string[]> {
   return withDatabase(stores.databaseUrl, async (db) => {
     // What was answered 202 may still be on its way.
@@ -29,7 +30,7 @@ export async function findDisagreements(
     )
       faults = await ledgerFaults(db, acknowledged);
     faults.push(...(await scoreFaults(db)));
-    faults.push(...(await indexFaults(db, stores.redisUrl, leaderboards)));
+    faults.push(...(await indexFaults(db, stores.redisUrl)));
     return faults;
   });
 }
@@ -60,15 +61,11 @@ async function scoreFaults(db: Database): Promise<string[]> {
   return n === 0 ? [] : [`${n} score rows are not the sum of the ledger`];
 }
 
-async function indexFaults(
-  db: Database,
-  redisUrl: string,
-  leaderboards: readonly string[],
-): Promise<string[]> {
+async function indexFaults(db: Database, redisUrl: string): Promise<string[]> {
   return withRedis(redisUrl, async (redis) => {
     const [index, table] = [new BoardIndex(redis), new BoardTable(db)];
     const faults: string[] = [];
-    for (const leaderboard of leaderboards) {
+    for (const leaderboard of LEADERBOARDS) {
       for (const period of periods) {
         const board = boardAt(leaderboard, period, Date.now());
         const [inRedis, inPostgres] = await Promise.all([

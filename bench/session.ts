@@ -32,7 +32,7 @@ export interface Measured {
 export interface PlayPlan {
   readonly fromSources?: boolean;
   /** stores that run already; else the benchmark starts its own */
-  readonly urls?: { readonly databaseUrl: string; readonly redisUrl: string };
+  readonly urls?: { readonly databaseUrl: string; readonly redisUrl: string } | undefined;
 }
 
 /** Enough for 3,300 completions a second with each player within 10 a minute. */

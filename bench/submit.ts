@@ -79,7 +79,7 @@ async function measureCombination(
         acknowledged.push(...session.acknowledged);
         first = session.next;
         faults.push(...errorsOf('Laurel', laurel), ...errorsOf('Laurel at a quarter', quarter));
-        faults.push(...(await findDisagreements(stores, acknowledged, ['global', 'game1', 'game2'])));
+        faults.push(...(await findDisagreements(stores, acknowledged)));
         rounds.push({ laurel, quarter, baselines: undefined });
       });
       if (profiles !== undefined) costs = [...summarizeProfiles(profiles), ...costs];
