@@ -1,4 +1,3 @@
-import { createHmac } from 'node:crypto';
 import { expect } from 'chai';
 import { after, before } from 'mocha';
 import { newId } from '../../common/ids.ts';
@@ -72,7 +71,7 @@ describe('more completions than the workers can do', function () {
       expect(await metric(api(), 'laurel_load_ratio{signal="backlog"')).to.be.above(4),
     );
     for (const { userId } of underWay.slice(0, 20)) expectShed(await start(userId));
-    expectShed(await signedCompletion(api(), player));
+    expectShed(await player.completeSigned(api(), newId()));
     // Whoever has earned points gets through, and what does not feed the queues goes on.
     expect((await player.complete(api(), spare, { prefer: 'respond-async' })).status).to.equal(202);
     expect((await call(api(), 'GET', '/leaderboards/global')).status).to.equal(200);
@@ -119,18 +118,6 @@ describe('more completions than the workers can do', function () {
     await eventually(async () => expect(await oldest()).to.deep.equal([0, 0]));
   });
 });
-
-/** A completion that the player's game signed by itself. */
-function signedCompletion(api: string, player: Player): Promise<Answer> {
-  const [actionId, type, timestamp] = [newId(), 'COMPLETE_TASK', new Date().toISOString()];
-  const signature = createHmac('sha256', player.signingKey)
-    .update([actionId, type, 'global', timestamp].join('.'))
-    .digest('hex');
-  return call(api, 'POST', '/completions', {
-    token: player.token,
-    body: { actionId, type, leaderboard: 'global', timestamp, signature },
-  });
-}
 
 describe('more requests than an API process can serve', function () {
   this.timeout(120_000);

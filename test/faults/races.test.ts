@@ -1,4 +1,3 @@
-import { createHmac } from 'node:crypto';
 import { expect } from 'chai';
 import { newId } from '../../common/ids.ts';
 import { createLogger } from '../../common/logger.ts';
@@ -15,18 +14,6 @@ describe('a completion and what may cross its way', function () {
   const stores = useStores();
   const system = useSystem(stores, { api: 2 });
   const api = (n = 0): string => system.api[n % 2]!.url;
-
-  /** Completes an action that the client made up, under an id of its own. */
-  const completeSigned = (player: Player, actionId: string, headers = {}): Promise<Answer> => {
-    const timestamp = new Date().toISOString();
-    const text = [actionId, 'COMPLETE_TASK', 'global', timestamp].join('.');
-    const signature = createHmac('sha256', player.signingKey).update(text).digest('hex');
-    return call(api(), 'POST', '/completions', {
-      token: player.token,
-      headers,
-      body: { actionId, type: 'COMPLETE_TASK', timestamp, signature },
-    });
-  };
 
   it('lets exactly one of cancelling and completing win, and the ledger says which', async () => {
     const crowd = await Crowd.of(40, stores, 'hesitant');
@@ -103,7 +90,9 @@ describe('a completion and what may cross its way', function () {
     const owner = await Player.join(api());
     const thief = await Player.join(api());
     const started = await owner.start(api());
-    const answer = await completeSigned(thief, started.body.actionId, { Prefer: 'respond-async' });
+    const answer = await thief.completeSigned(api(), started.body.actionId, {
+      headers: { Prefer: 'respond-async' },
+    });
     expect(answer.status).to.equal(409);
     expect(answer.body.code).to.equal('ACTION_ID_TAKEN');
     const read = await call(api(), 'GET', `/actions/${started.body.actionId}`, { token: owner.token });
@@ -126,7 +115,7 @@ describe('a completion and what may cross its way', function () {
       db.transaction(async (trx) => {
         // Nothing is applied until both have been let in, and stand in line.
         await trx.raw('lock table ledger in exclusive mode');
-        for (const player of [first, second]) answers.push(completeSigned(player, actionId));
+        for (const player of [first, second]) answers.push(player.completeSigned(api(), actionId));
         await eventually(async () => {
           const jobs = await Promise.all(
             [first, second].map(({ userId }) =>

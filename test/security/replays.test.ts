@@ -1,4 +1,4 @@
-import { createHmac, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { after, before } from 'mocha';
@@ -101,17 +101,7 @@ describe('replays', function () {
 
   describe('of client-signed completions', () => {
     const signed = (player: Player, actionId: string, timestamp: string, url = api()): Promise<Answer> =>
-      call(url, 'POST', '/completions', {
-        token: player.token,
-        body: {
-          actionId,
-          type: 'COMPLETE_TASK',
-          timestamp,
-          signature: createHmac('sha256', player.signingKey)
-            .update([actionId, 'COMPLETE_TASK', 'global', timestamp].join('.'))
-            .digest('hex'),
-        },
-      });
+      player.completeSigned(url, actionId, { timestamp });
     const inSeconds = (seconds: number): string => new Date(Date.now() + seconds * 1000).toISOString();
 
     it('count once, in capitals too, and with a new signature', async () => {

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { after, before } from 'mocha';
 import { createDatabase, type Database } from '../../common/postgres.ts';
 import type { CompletionJob } from '../../common/queues.ts';
+import { signedJob } from '../../test/support/jobs.ts';
 import { useStores } from '../../test/support/stores.ts';
 import { seed } from '../../test/support/system.ts';
 import { Ledger, type AppliedItem } from './ledger.ts';
@@ -160,17 +161,9 @@ describe('apply_completions', function () {
   it('applies what was accepted first first, although it comes back behind', async () => {
     const run = `run${(runs += 1)}`;
     await db('users').insert({ id: run, username: run, username_key: run });
-    const jobs = ['earlier', 'later'].map((name, n): CompletionJob => ({
-      kind: 'completion',
-      actionId: `${run}-${name}`,
-      userId: run,
-      acceptedAt: BEGIN + n,
-      tokenHash: null,
-      ip: null,
-      userAgent: null,
-      replyTo: 'nobody',
-      client: { type: 'COMPLETE_TASK', leaderboard: 'game2', points: 10 },
-    }));
+    const jobs = ['earlier', 'later'].map((name, n) =>
+      signedJob(run, `${run}-${name}`, { leaderboard: 'game2', acceptedAt: BEGIN + n }),
+    );
     // A 202, which Redis forgot, and the sweeper put back.
     await db.raw('select record_acceptance(?::jsonb)', [JSON.stringify(jobs[0])]);
     const { items } = await ledger.apply(jobs.toReversed());
@@ -183,17 +176,9 @@ describe('apply_completions', function () {
   it('lets a batch and its repetition race, as a stalled worker and its successor do', async () => {
     const userId = 'racer';
     await db('users').insert({ id: userId, username: userId, username_key: userId });
-    const jobs = Array.from({ length: 30 }, (_, n): CompletionJob => ({
-      kind: 'completion',
-      actionId: `race-${n}`,
-      userId,
-      acceptedAt: BEGIN + n,
-      tokenHash: null,
-      ip: null,
-      userAgent: null,
-      replyTo: 'nobody',
-      client: { type: 'COMPLETE_TASK', leaderboard: 'game2', points: 10 },
-    }));
+    const jobs = Array.from({ length: 30 }, (_, n) =>
+      signedJob(userId, `race-${n}`, { leaderboard: 'game2', acceptedAt: BEGIN + n }),
+    );
     const [a, b] = await Promise.all([ledger.apply(jobs), ledger.apply(jobs)]);
     const outcomes = [a, b].map(({ items }) => new Set(items.map(({ outcome }) => outcome)));
     expect(outcomes.map((set) => [...set].join()).sort()).to.deep.equal(['completed', 'duplicate']);
@@ -258,17 +243,7 @@ describe('apply_completions', function () {
     const userIds = ['one-id-first', 'one-id-second'];
     await db('users').insert(userIds.map((id) => ({ id, username: id, username_key: id })));
     const { items } = await ledger.apply(
-      userIds.map((userId, n) => ({
-        kind: 'completion',
-        actionId: 'one-id',
-        userId,
-        acceptedAt: BEGIN + n,
-        tokenHash: null,
-        ip: null,
-        userAgent: null,
-        replyTo: 'nobody',
-        client: { type: 'COMPLETE_TASK', leaderboard: 'game1', points: 10 },
-      })),
+      userIds.map((userId, n) => signedJob(userId, 'one-id', { acceptedAt: BEGIN + n })),
     );
     expect(items.map(({ userId, outcome }) => [userId, outcome])).to.deep.equal([
       ['one-id-first', 'completed'],

@@ -8,6 +8,7 @@ import { createDatabase, type Database } from '../../common/postgres.ts';
 import type { CompletionJob } from '../../common/queues.ts';
 import { closeRedis, createRedis, untilReady, type Redis } from '../../common/redis.ts';
 import { eventually } from '../../test/support/eventually.ts';
+import { signedJob } from '../../test/support/jobs.ts';
 import { useStores } from '../../test/support/stores.ts';
 import { seed } from '../../test/support/system.ts';
 import { GroupCommit, type Line } from './group-commit.ts';
@@ -49,17 +50,8 @@ describe('commits that partitions share', () => {
   });
 
   let count = 0;
-  const job = (userId: string, points = 10): CompletionJob => ({
-    kind: 'completion',
-    actionId: `${userId}-${(count += 1)}`,
-    userId,
-    acceptedAt: Date.now(),
-    tokenHash: null,
-    ip: null,
-    userAgent: null,
-    replyTo: 'nobody',
-    client: { type: 'COMPLETE_TASK', leaderboard: 'game1', points },
-  });
+  const job = (userId: string, points?: number): CompletionJob =>
+    signedJob(userId, `${userId}-${(count += 1)}`, { points });
   const line = (first: CompletionJob, ...behind: CompletionJob[]): Line => ({
     first,
     takeAlong: () => Promise.resolve(behind),

@@ -9,6 +9,7 @@ import { createDatabase, type Database } from '../../common/postgres.ts';
 import { Queues, type CompletionJob, type PartitionJob } from '../../common/queues.ts';
 import { closeRedis, createRedis, untilReady, type Redis } from '../../common/redis.ts';
 import { eventually } from '../../test/support/eventually.ts';
+import { signedJob } from '../../test/support/jobs.ts';
 import { useStores } from '../../test/support/stores.ts';
 import { seed } from '../../test/support/system.ts';
 import { GroupCommit } from './group-commit.ts';
@@ -24,7 +25,6 @@ describe('a partition’s line', () => {
   const log = createLogger('test', 'silent');
   let db: Database;
   let redis: Redis;
-  let queueRedis: Redis;
   let workerRedis: Redis;
   let queues: Queues;
   let recorder: RankRecorder;
@@ -36,9 +36,8 @@ describe('a partition’s line', () => {
     db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 4 }, 'test');
     await db('users').insert(['a', 'b'].map((id) => ({ id, username: id, username_key: id })));
     redis = createRedis(stores.redis.url, 'commands', log);
-    queueRedis = createRedis(stores.redis.url, 'commands', log);
-    await Promise.all([untilReady(redis, 5000), untilReady(queueRedis, 5000)]);
-    queues = new Queues(queueRedis, 1);
+    await untilReady(redis, 5000);
+    queues = new Queues(redis, 1);
     const ledger = new Ledger(db);
     const index = new BoardIndex(redis);
     recorder = new RankRecorder(ledger, log);
@@ -67,22 +66,13 @@ describe('a partition’s line', () => {
     await worker.close();
     await queues.close();
     await recorder.close();
-    await Promise.all([redis, queueRedis, workerRedis].map(closeRedis));
+    await Promise.all([redis, workerRedis].map(closeRedis));
     await db.destroy();
   });
 
   let count = 0;
-  const completion = (points = 1, userId = 'a'): CompletionJob => ({
-    kind: 'completion',
-    actionId: `action-${(count += 1)}`,
-    userId,
-    acceptedAt: Date.now(),
-    tokenHash: null,
-    ip: null,
-    userAgent: null,
-    replyTo: 'nobody',
-    client: { type: 'COMPLETE_TASK', leaderboard: 'game1', points },
-  });
+  const completion = (points = 1, userId = 'a'): CompletionJob =>
+    signedJob(userId, `action-${(count += 1)}`, { points });
 
   const countedOf = (user: string): Promise<string[]> =>
     db<{ id: string; user_id: string; action_id: string }>('ledger')
