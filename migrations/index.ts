@@ -1,23 +1,26 @@
-import { readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
 
-/**
- * Every migration, oldest first. A name, once released, never changes. They are listed here rather than read from a
- * folder, so that sources and the compiled build, whose files end differently, bear the same names in the database.
- */
-const names = ['foundation', 'completions', 'corrections'] as const;
+const folder = new URL('./', import.meta.url);
+const read = (file: string): string => readFileSync(new URL(file, folder), 'utf8');
+const filesIn = (path: string, suffix: string): string[] =>
+  readdirSync(new URL(path, folder))
+    .filter((file) => file.endsWith(suffix))
+    .sort();
 
-const sql = (file: string): string => readFileSync(new URL(`sql/${file}.sql`, import.meta.url), 'utf8');
+/** Every migration, oldest first: tables and indexes only. A released one never changes; add the next number. */
+const names: readonly string[] = filesIn('./', '.up.sql').map((file) => file.slice(0, -'.up.sql'.length));
 
-/** The migrations as knex takes them: each runs `sql/<name>.up.sql`, and `sql/<name>.down.sql` takes it back. */
+/** The migrations as knex takes them: each runs `<name>.up.sql`, and `<name>.down.sql` takes it back. */
 export const migrationSource: Knex.MigrationSource<string> = {
   getMigrations: () => Promise.resolve([...names]),
   getMigrationName: (name) => name,
   getMigration: (name) =>
     Promise.resolve({
-      up: (db) => db.raw(sql(`${name}.up`)),
-      down: (db) => db.raw(sql(`${name}.down`)),
+      up: (db) => db.raw(read(`${name}.up.sql`)),
+      down: (db) => db.raw(read(`${name}.down.sql`)),
     }),
 };
 
@@ -25,8 +28,9 @@ export const migrationSource: Knex.MigrationSource<string> = {
 const MIGRATION_LOCK = 745_100;
 
 /**
- * Brings a database to the newest schema. Safe to call from many processes at once: they queue up, on a lock that
- * Postgres itself releases if its holder dies. (knex's own lock is a row that a killed migrator leaves behind.)
+ * Brings a database to the newest schema: first the migrations that it lacks, then the functions in `functions/`, all of them
+ * again whenever one has changed. Safe to call from many processes at once: they queue up, on a lock that Postgres itself
+ * releases if its holder dies. (knex's own lock is a row that a killed migrator leaves behind.)
  */
 export async function migrate(databaseUrl: string): Promise<void> {
   const guard = new pg.Client({ connectionString: databaseUrl });
@@ -34,10 +38,40 @@ export async function migrate(databaseUrl: string): Promise<void> {
   const db = knex({ client: 'pg', connection: databaseUrl, pool: { min: 0, max: 1 } });
   try {
     await guard.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);
+    await adoptUnnumbered(db);
     await db.migrate.forceFreeMigrationsLock({ migrationSource });
     await db.migrate.latest({ migrationSource });
+    await replaceFunctions(db);
   } finally {
     await db.destroy();
     await guard.end();
   }
+}
+
+/** Before migrations had numbers there were three, and two of them made functions only. */
+async function adoptUnnumbered(db: Knex): Promise<void> {
+  if (!(await db.schema.hasTable('knex_migrations'))) return;
+  await db('knex_migrations').where({ name: 'foundation' }).update({ name: '0001_foundation' });
+  await db('knex_migrations').whereIn('name', ['completions', 'corrections']).delete();
+}
+
+/**
+ * Defines the functions of `functions/` as this version has them. A file is one function, written `create or replace`; where its
+ * arguments or its result change, the file drops the old form first.
+ */
+async function replaceFunctions(db: Knex): Promise<void> {
+  const files = filesIn('functions/', '.sql').map((file) => read(`functions/${file}`));
+  const hash = createHash('sha256').update(files.join('\n')).digest('hex');
+  await db.transaction(async (trx) => {
+    await trx.raw(
+      'create table if not exists function_set (hash text not null, applied_at timestamptz not null)',
+    );
+    const [applied] = await trx<{ hash: string }>('function_set').select('hash');
+    if (applied?.hash === hash) return;
+    // They call each other, and are checked when they are called.
+    await trx.raw('set local check_function_bodies = off');
+    for (const file of files) await trx.raw(file);
+    await trx('function_set').delete();
+    await trx('function_set').insert({ hash, applied_at: new Date() });
+  });
 }

@@ -1,6 +1,3 @@
--- An entry can be rolled back once.
-create unique index ledger_rolled_back_once on ledger (reverses) where kind = 'rollback';
-
 -- Changes a user's score by an administrator's hand: an entry of its own in the ledger, never a change of another.
 --
 -- correction: {transactionId, kind: adjustment | rollback, userId, leaderboard, delta (adjustment), reverses (rollback),
@@ -9,7 +6,7 @@ create unique index ledger_rolled_back_once on ledger (reverses) where kind = 'r
 -- entry's periods as far as they are open. Scores stay between 0 and the leaderboard's cap.
 -- returns {outcome: completed | duplicate | unknown, transactionId, leaderboard, previous, current, delta, completedAt,
 --   rows: see index_rows}
-create function apply_correction(correction jsonb) returns jsonb language plpgsql as $$
+create or replace function apply_correction(correction jsonb) returns jsonb language plpgsql as $$
 declare
   player text := correction ->> 'userId';
   named_board text := correction ->> 'leaderboard';
@@ -98,32 +95,4 @@ begin
     'transactionId', entry.id, 'leaderboard', entry.leaderboard, 'previous', entry.before, 'current', entry.after,
     'delta', entry.delta, 'completedAt', epoch_ms(entry.applied_at),
     'rows', coalesce(index_rows(array[player], touched), '[]'));
-end $$;
-
--- Ends a period: from here on nothing counts in it. Waits for the batches under way. Returns whether it was open.
-create function close_board_period(board_period integer) returns boolean language plpgsql as $$
-begin
-  perform pg_advisory_xact_lock(7452, 0);
-  update board_periods set closed_at = clock_timestamp() where id = board_period and closed_at is null;
-  return found;
-end $$;
-
--- Freezes the standings of a closed period, once: the best `most` (0 = all), ranks and all. Hidden users are left out.
--- Returns whether this call did it.
-create function archive_board_period(board_period integer, most integer) returns boolean language plpgsql as $$
-begin
-  perform from board_periods where id = board_period and closed_at is not null and archived_at is null for update;
-  if not found then return false; end if;
-  insert into standings (board_period_id, rank, user_id, score, reached_at)
-  select board_period, row_number() over total_order, s.user_id, s.score, s.reached_at
-  from scores s join users u on u.id = s.user_id
-  where s.board_period_id = board_period and u.banned_at is null and u.erased_at is null
-  window total_order as (order by s.score desc, s.reached_at, s.user_id collate "C")
-  order by s.score desc, s.reached_at, s.user_id collate "C"
-  limit nullif(most, 0);
-  update board_periods set archived_at = clock_timestamp(), total = (
-      select count(*) from scores s join users u on u.id = s.user_id
-      where s.board_period_id = board_period and u.banned_at is null and u.erased_at is null)
-  where id = board_period;
-  return true;
 end $$;

@@ -138,6 +138,8 @@ create table ledger (
   check (after = before + delta)
 );
 create index ledger_by_user on ledger (user_id, accepted_at);
+-- An entry can be rolled back once.
+create unique index ledger_rolled_back_once on ledger (reverses) where kind = 'rollback';
 
 create function refuse_ledger_change() returns trigger language plpgsql as $$
 begin

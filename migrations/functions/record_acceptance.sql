@@ -1,0 +1,23 @@
+-- Makes a 202 durable: the action is queued, and the payload is kept until it has been applied.
+-- Returns {status, acceptedAt}: the action's status afterwards, and when the completion that counts was accepted (ms).
+-- The status is 'completed' when the worker was faster, 'not_yours' when the action is another user's, and null when
+-- there is no such action, or not yet: a client-signed one has no row before it is applied.
+create or replace function record_acceptance(job jsonb) returns jsonb language plpgsql as $$
+declare
+  action actions;
+begin
+  select * into action from actions where id = job ->> 'actionId' for update;
+  if action.user_id <> job ->> 'userId' then
+    return jsonb_build_object('status', 'not_yours');
+  end if;
+  if action.status in ('started', 'expired') then
+    update actions set status = 'queued', accepted_at = from_epoch_ms((job ->> 'acceptedAt')::bigint)
+    where id = action.id returning * into action;
+  end if;
+  if action.id is null or action.status = 'queued' then
+    insert into queued_completions (action_id, user_id, payload, accepted_at)
+    values (job ->> 'actionId', job ->> 'userId', job, from_epoch_ms((job ->> 'acceptedAt')::bigint))
+    on conflict (action_id) do nothing;
+  end if;
+  return jsonb_build_object('status', action.status, 'acceptedAt', epoch_ms(action.accepted_at));
+end $$;
