@@ -36,7 +36,7 @@ async function contend(): Promise<void> {
         if (order === 'end') break;
         process.send?.(await session.play(order));
       }
-      process.send?.(await findDisagreements(stores, session.acknowledged));
+      process.send?.(await findDisagreements(stores, session.acknowledged, session.told));
     }),
   );
 }

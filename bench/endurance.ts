@@ -35,7 +35,7 @@ export async function endurance(options: Options, plan: PlayPlan = {}): Promise<
       const faults = [
         ...capacities.flatMap((one) => errorsOf('at capacity', one)),
         ...errorsOf('for long', measured),
-        ...(await findDisagreements(stores, session.acknowledged)),
+        ...(await findDisagreements(stores, session.acknowledged, session.told)),
       ];
       const errors = Object.values(measured.errors).reduce((total, times) => total + times, 0);
       return {

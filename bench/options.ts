@@ -29,6 +29,10 @@ export interface Options {
   readonly workers: readonly number[];
   /** plays under way at a time */
   readonly inFlight: number;
+  /** who play, in turn; more than 20,000 are more than an API process keeps the verified tokens of */
+  readonly players: number;
+  /** whether players have never been seen by the API before their first play */
+  readonly unseen: boolean;
   /** how many clients fanout measures with, one size after the other; the first is that of its soak */
   readonly clients: readonly number[];
   /** whether fanout runs for long, with clients that come and go */
@@ -50,6 +54,8 @@ export const usage = `npm run bench -- [${benchmarks.join('|')} ...] [options]
   --partitions N,…  QUEUE_PARTITIONS to measure submit with (8)
   --workers N,…     worker processes to measure submit with (1)
   --in-flight N     plays under way at a time (128; smoke 8)
+  --players N       players of submit, overload, endurance and compare (20000; smoke 500)
+  --unseen          their first request to the API is their first play: nothing of them is in any memory
   --clients N,…     clients to measure fanout with (1000,5000,10000; soak 2000; smoke 50)
   --soak            fanout: a tenth of the clients reconnect a minute; does memory grow?
   --profile         submit, read, fanout: profile the tiers, and count what the stores do (slower)
@@ -69,6 +75,8 @@ export function readOptions(args: readonly string[]): Options {
       partitions: { type: 'string', default: '8' },
       workers: { type: 'string', default: '1' },
       'in-flight': { type: 'string' },
+      players: { type: 'string' },
+      unseen: { type: 'boolean', default: false },
       clients: { type: 'string' },
       soak: { type: 'boolean', default: false },
       save: { type: 'boolean', default: false },
@@ -98,6 +106,8 @@ export function readOptions(args: readonly string[]): Options {
     partitions: values.partitions.split(',').map((value) => whole('partitions', value)),
     workers: values.workers.split(',').map((value) => whole('workers', value)),
     inFlight: whole('in-flight', values['in-flight'] ?? (smoke ? '8' : '128')),
+    players: whole('players', values.players ?? (smoke ? '500' : '20000')),
+    unseen: values.unseen,
     clients: (values.clients ?? (smoke ? '50' : values.soak ? '2000' : '1000,5000,10000'))
       .split(',')
       .map((value) => whole('clients', value)),

@@ -41,7 +41,12 @@ export async function overload(options: Options, plan: PlayPlan = {}): Promise<R
           inFlight: smoke ? SMOKE_CONNECTIONS : CONNECTIONS,
           overload: true,
         }),
-        readRepeatedly(subject.url + READERS.path, READERS.connections, options.seconds, READERS.perSecond),
+        readRepeatedly({
+          url: subject.url + READERS.path,
+          connections: READERS.connections,
+          seconds: options.seconds,
+          rate: READERS.perSecond,
+        }),
       ]);
       memory.stop();
       const most = await line.stop();
@@ -58,7 +63,7 @@ export async function overload(options: Options, plan: PlayPlan = {}): Promise<R
         ...errorsOf('under overload', measured),
         ...errorsOf('afterwards', recovered),
         ...(reads.errors > reads.shed ? [`${reads.errors - reads.shed} board reads failed`] : []),
-        ...(await findDisagreements(stores, session.acknowledged)),
+        ...(await findDisagreements(stores, session.acknowledged, session.told)),
       ];
       return report({ options, capacity, measured, recovered, rate, reads, shed, memory, most, faults });
     }),

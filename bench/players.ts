@@ -1,3 +1,4 @@
+import jwt from 'jsonwebtoken';
 import { loadConfig } from '../common/config.ts';
 import { AccessTokens } from '../common/identity/access-tokens.ts';
 import { newId } from '../common/ids.ts';
@@ -25,6 +26,17 @@ export async function createPlayers(databaseUrl: string, count: number): Promise
     userId,
     token: tokens.issue({ userId, username: userId, role: 'player', sessionId: 'bench' }).token,
   }));
+}
+
+/**
+ * Players of an outside identity service whom Laurel has never seen: no rows, and tokens that the service would have issued.
+ * Their first request makes their account (`USER_PROVISIONING=auto`).
+ */
+export function unseenPlayers(count: number): BenchPlayer[] {
+  return Array.from({ length: count }, () => {
+    const userId = newId();
+    return { userId, token: jwt.sign({}, secrets.JWT_SECRETS, { subject: userId, expiresIn: 3600 }) };
+  });
 }
 
 const LINES = 64;

@@ -11,14 +11,24 @@ const CHUNK_ROWS = 10_000;
 /** Those that are seeded. */
 const LEADERBOARDS = ['global', 'game1', 'game2'];
 
+/** What the answers of a whole run said. */
+export interface Told {
+  /** the sum of what the 200s were worth */
+  readonly points: number;
+  /** how many were answered 202, whose worth nobody has been told */
+  readonly queued: number;
+}
+
 /**
  * Holds what clients were told against the ledger, the ledger against the scores, and the scores against Redis.
  *
+ * @param told when given, the points of the answers are held against the ledger too
  * @returns what does not agree: nothing, if all is well
  */
 export async function findDisagreements(
   stores: BenchStores,
   acknowledged: readonly string[],
+  told?: Told,
 ): Promise<string[]> {
   return withDatabase(stores.databaseUrl, async (db) => {
     // What was answered 202 may still be on its way.
@@ -29,6 +39,7 @@ export async function findDisagreements(
       await delay(200)
     )
       faults = await ledgerFaults(db, acknowledged);
+    if (told) faults.push(...(await pointsFaults(db, told)));
     faults.push(...(await scoreFaults(db)));
     faults.push(...(await indexFaults(db, stores.redisUrl)));
     return faults;
@@ -46,6 +57,16 @@ async function ledgerFaults(db: Database, acknowledged: readonly string[]): Prom
   return [
     `${acknowledged.length} completions were acknowledged, ${held} of them stand in the ledger of ${total}`,
   ];
+}
+
+/** Every play is worth the same, so that those answered 202 are worth so many times that. */
+async function pointsFaults(db: Database, { points, queued }: Told): Promise<string[]> {
+  const { rows } = await db.raw<{ rows: { points: string | null; each: string | null }[] }>(
+    `select sum(delta) as points, max(delta) as each from ledger where kind = 'completion'`,
+  );
+  const held = Number(rows[0]?.points ?? 0);
+  const expected = points + queued * Number(rows[0]?.each ?? 0);
+  return held === expected ? [] : [`the answers told of ${expected} points, the ledger holds ${held}`];
 }
 
 async function scoreFaults(db: Database): Promise<string[]> {

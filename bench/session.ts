@@ -4,7 +4,7 @@ import { summarize, type Latency } from './measure/latencies.ts';
 import { usageOf, usageOfTree, type Usage } from './measure/processes.ts';
 import { Scrape } from './measure/scrape.ts';
 import type { Options } from './options.ts';
-import { createPlayers, signIn, type BenchPlayer } from './players.ts';
+import { createPlayers, signIn, unseenPlayers, type BenchPlayer } from './players.ts';
 import { prepare, settleStores, startStores, storesAt, type BenchStores } from './stores.ts';
 import { startSystem, type ServerProcess, type System, type SystemPlan } from './system.ts';
 
@@ -14,6 +14,8 @@ export interface Measured {
   readonly start: Latency;
   readonly complete: Latency;
   readonly acknowledged: number;
+  /** of those answered 200 */
+  readonly points: number;
   readonly queued: number;
   /** answered 503 under overload */
   readonly shed: { readonly start: number; readonly complete: number };
@@ -35,9 +37,6 @@ export interface PlayPlan {
   readonly urls?: { readonly databaseUrl: string; readonly redisUrl: string } | undefined;
 }
 
-/** Enough for 3,300 completions a second with each player within 10 a minute. */
-const PLAYERS = 20_000;
-const SMOKE_PLAYERS = 500;
 const WARM_UP_SECONDS = 15;
 
 export const warmUp = (options: Options): number => (options.size === 'smoke' ? 0.3 : WARM_UP_SECONDS);
@@ -51,8 +50,10 @@ export async function withPlayers<T>(
   const stores = urls ? await storesAt(urls.databaseUrl, urls.redisUrl) : await startStores();
   try {
     if (urls) await prepare(stores.databaseUrl);
-    const count = options.size === 'smoke' ? SMOKE_PLAYERS : PLAYERS;
-    return await use(stores, await createPlayers(stores.databaseUrl, count));
+    const players = options.unseen
+      ? unseenPlayers(options.players)
+      : await createPlayers(stores.databaseUrl, options.players);
+    return await use(stores, players);
   } finally {
     await stores.stop();
   }
@@ -77,13 +78,19 @@ export async function withLaurel<T>(
   use: (playground: Playground) => Promise<T>,
 ): Promise<T> {
   const { options, stores, players, plan, first = 0 } = at;
-  const system = await startSystem(stores, { api: 1, workers: 1, realtime: 1, ...plan });
+  const system = await startSystem(stores, {
+    api: 1,
+    workers: 1,
+    realtime: 1,
+    ...plan,
+    env: { ...plan.env, ...(options.unseen && { USER_PROVISIONING: 'auto' }) },
+  });
   try {
     const subject = laurelProcesses(system, stores);
     const session = startSession(subject, players, options, first);
     try {
       await settleStores(stores);
-      await signIn(subject.url, players);
+      if (!options.unseen) await signIn(subject.url, players);
       return await use({ system, subject, session });
     } finally {
       await session.stop();
@@ -134,11 +141,17 @@ export function startSession(
   generator.send({ url: subject.url, players });
   const acknowledged: string[] = [];
   let next = first;
+  let points = 0;
+  let queued = 0;
   const usage = (): Record<string, Usage> => ({ ...subject.usage(), generator: usageOf(generator.pid) });
   return {
     acknowledged,
     get next() {
       return next;
+    },
+    /** what all the 200s said that they were worth, and how many answers said only that it will count */
+    get told() {
+      return { points, queued };
     },
     async play(plan: Omit<PlayOrder, 'first' | 'inFlight'> & { inFlight?: number }): Promise<Measured> {
       const scrapesBefore = await scrape(subject);
@@ -150,6 +163,8 @@ export function startSession(
       const scrapesAfter = await scrape(subject);
       const outcome = await generator.receive<PlayOutcome>();
       next = outcome.next;
+      points += outcome.points;
+      queued += outcome.queued;
       for (const id of outcome.acknowledged) acknowledged.push(id);
       const count = outcome.acknowledged.length;
       const names = Object.keys(after);
@@ -158,6 +173,7 @@ export function startSession(
         start: summarize(outcome.startMs),
         complete: summarize(outcome.completeMs),
         acknowledged: count,
+        points: outcome.points,
         queued: outcome.queued,
         shed: outcome.shed,
         errors: outcome.errors,

@@ -7,6 +7,8 @@ import { environmentOf, nodeFlagsOf, startServer, type ServerProcess } from '../
 export interface BaselinePlan {
   /** on how many boards a completion counts: one, or as many as Laurel's */
   readonly boards: 'one' | 'eight';
+  /** how many processes serve it, behind one port */
+  readonly processes: number;
   /** how many of the players stand on the global board at the start */
   readonly scores?: number;
 }
@@ -15,7 +17,7 @@ export interface BaselinePlan {
 export async function startBaseline(
   stores: BenchStores,
   players: readonly BenchPlayer[],
-  { boards, scores = 0 }: BaselinePlan,
+  { boards, processes, scores = 0 }: BaselinePlan,
 ): Promise<ServerProcess> {
   const schema = await readFile(new URL('schema.sql', import.meta.url), 'utf8');
   const userIds = players.map(({ userId }) => userId);
@@ -39,7 +41,7 @@ export async function startBaseline(
     'baseline',
     [...nodeFlagsOf('api'), '--import', 'tsx', 'bench/baseline/server.ts'],
     'PORT',
-    { ...environmentOf(stores), BASELINE_BOARDS: boards },
+    { ...environmentOf(stores), BASELINE_BOARDS: boards, BASELINE_PROCESSES: String(processes) },
   );
 }
 

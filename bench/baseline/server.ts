@@ -1,9 +1,10 @@
 /**
  * The scoreboard that a studio would write by hand: Express, pg and ioredis, everything inside the request. It is correct
- * (a token counts once, Postgres is the truth, one transaction a completion) and written as well as the textbook way
- * allows: pools, one round trip to Redis where one will do, keys prepared once. It has no queue, and one board, or as many as
- * Laurel has.
+ * (a token counts once, Postgres is the truth, one transaction a completion) and as good as the textbook's best pupil writes
+ * it: pools, prepared statements, the whole transaction in one of them, one round trip to Redis where one will do, keys made
+ * once, and as many processes as it is given. It has no queue, and one board, or as many as Laurel has.
  */
+import cluster from 'node:cluster';
 import { createSecretKey, randomUUID } from 'node:crypto';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import { Redis } from 'ioredis';
@@ -19,7 +20,7 @@ const env = (name: string): string => {
 // A secret given as text is parsed anew for every token, at ten times the cost of all else: many write that, we do not.
 const accessKey = createSecretKey(Buffer.from(env('JWT_SECRETS')));
 const actionKey = createSecretKey(Buffer.from(env('ACTION_TOKEN_SECRETS')));
-const pool = new pg.Pool({ connectionString: env('DATABASE_URL'), max: 10 });
+const pool = new pg.Pool({ connectionString: env('DATABASE_URL'), max: 20 });
 const redis = new Redis(env('REDIS_URL'), { enableAutoPipelining: true });
 
 /** `one`: a single board, for all time. `eight`: the action's and the global leaderboard, of the day, week, month and all time. */
@@ -78,6 +79,25 @@ async function withinLimit(userId: string): Promise<boolean> {
   return Number(replies?.[0]?.[1]) <= PER_MINUTE;
 }
 
+/** The whole transaction: takes the action, raises the scores, appends to the ledger. No rows when the action was taken before. */
+const countOnce = {
+  name: 'count-once',
+  text: `
+    with taken as (
+      update baseline.actions set status = 'completed', completed_at = now()
+      where id = $1 and user_id = $2 and status = 'started' returning id
+    ), scored as (
+      insert into baseline.scores as s (board, user_id, score)
+      select board, $2, $4 from taken, unnest($3::text[]) as board
+      on conflict (user_id, board) do update set score = s.score + excluded.score, updated_at = now()
+      returning board, score
+    ), entry as (
+      insert into baseline.ledger (action_id, user_id, boards, delta, before, after, ip)
+      select $1, $2, $3, $4, score - $4, score, $5 from scored where board = ($3::text[])[1]
+    )
+    select board, score from scored`,
+};
+
 /** What one transaction does: the scores by board; undefined when the action counts already, or is not the user's. */
 async function count(
   actionId: string,
@@ -86,37 +106,11 @@ async function count(
   points: number,
   ip: string,
 ): Promise<Map<string, number> | undefined> {
-  const client = await pool.connect();
-  try {
-    await client.query('begin');
-    const taken = await client.query(
-      `update baseline.actions set status = 'completed', completed_at = now()
-       where id = $1 and user_id = $2 and status = 'started'`,
-      [actionId, userId],
-    );
-    if (taken.rowCount !== 1) {
-      await client.query('rollback');
-      return undefined;
-    }
-    const { rows } = await client.query<{ board: string; score: string }>(
-      `insert into baseline.scores as s (board, user_id, score) select board, $2, $3 from unnest($1::text[]) as board
-       on conflict (user_id, board) do update set score = s.score + excluded.score, updated_at = now() returning board, score`,
-      [boards, userId, points],
-    );
-    const scores = new Map(rows.map(({ board, score }) => [board, Number(score)]));
-    const after = scores.get(boards[0] ?? '') ?? 0;
-    await client.query(
-      `insert into baseline.ledger (action_id, user_id, boards, delta, before, after, ip) values ($1, $2, $3, $4, $5, $6, $7)`,
-      [actionId, userId, boards, points, after - points, after, ip],
-    );
-    await client.query('commit');
-    return scores;
-  } catch (error) {
-    await client.query('rollback').catch(() => undefined);
-    throw error;
-  } finally {
-    client.release();
-  }
+  const { rows } = await pool.query<{ board: string; score: string }>({
+    ...countOnce,
+    values: [actionId, userId, boards, points, ip],
+  });
+  return rows.length === 0 ? undefined : new Map(rows.map(({ board, score }) => [board, Number(score)]));
 }
 
 const app = express();
@@ -132,12 +126,11 @@ app.post('/api/v1/actions', authenticate, async (request, response) => {
     return;
   }
   const actionId = randomUUID();
-  await pool.query('insert into baseline.actions (id, user_id, type, points) values ($1, $2, $3, $4)', [
-    actionId,
-    userId,
-    type,
-    points,
-  ]);
+  await pool.query({
+    name: 'start',
+    text: 'insert into baseline.actions (id, user_id, type, points) values ($1, $2, $3, $4)',
+    values: [actionId, userId, type, points],
+  });
   const actionToken = jwt.sign({ jti: actionId, sub: userId, points, leaderboard }, actionKey, {
     expiresIn: TOKEN_SECONDS,
   });
@@ -208,10 +201,20 @@ app.use((error: unknown, _request: Request, response: Response, next: NextFuncti
   response.status(500).json({ error: 'internal' });
 });
 
-const server = app.listen(Number(env('PORT')), env('HOST'));
-process.once('SIGTERM', () => {
-  server.close(() => {
-    void pool.end().then(() => redis.quit());
+const processes = Number(env('BASELINE_PROCESSES'));
+if (cluster.isPrimary && processes > 1) {
+  for (let i = 0; i < processes; i += 1) cluster.fork();
+  process.once('SIGTERM', () => {
+    for (const child of Object.values(cluster.workers ?? {})) child?.kill('SIGTERM');
+    void Promise.all([pool.end(), redis.quit()]);
   });
-  server.closeAllConnections();
-});
+} else {
+  const server = app.listen(Number(env('PORT')), env('HOST'));
+  process.once('SIGTERM', () => {
+    server.close(() => {
+      void pool.end().then(() => redis.quit());
+      if (cluster.isWorker) process.disconnect();
+    });
+    server.closeAllConnections();
+  });
+}

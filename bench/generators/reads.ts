@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
 import { usageOf } from '../measure/processes.ts';
 
 /** What autocannon found of one URL. */
@@ -28,28 +28,28 @@ interface AutocannonResult {
 
 const WATCH_MS = 100;
 
-/**
- * Reads a URL over kept-alive connections with autocannon, in a process of its own.
- *
- * @param rate reads a second; without it, as many as the connections carry
- */
-export async function readRepeatedly(
-  url: string,
-  connections: number,
-  seconds: number,
-  rate?: number,
-): Promise<Reads> {
-  const autocannon = createRequire(import.meta.url).resolve('autocannon');
-  const child = spawn(
-    process.execPath,
-    [
-      autocannon,
-      ...['--json', '--no-progress', '-c', String(connections), '-d', String(seconds)],
-      ...(rate === undefined ? [] : ['-R', String(rate)]),
-      url,
-    ],
-    { stdio: ['ignore', 'pipe', 'ignore'] },
-  );
+/** What is to be read, and how fast. */
+export interface ReadOrder {
+  readonly url: string;
+  readonly connections: number;
+  readonly seconds: number;
+  /** reads a second; without it, as many as the connections carry */
+  readonly rate?: number;
+  /** what each connection asks for, in turn; without them, the URL alone */
+  readonly requests?: readonly {
+    readonly path: string;
+    readonly headers?: Readonly<Record<string, string>>;
+  }[];
+}
+
+const generator = fileURLToPath(new URL('read-load.ts', import.meta.url));
+
+/** Reads over kept-alive connections with autocannon, in a process of its own. */
+export async function readRepeatedly(order: ReadOrder): Promise<Reads> {
+  const child = spawn(process.execPath, ['--import', 'tsx', generator], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
+  child.stdin.end(JSON.stringify(order));
   let cpuMs = 0;
   const watch = setInterval(() => (cpuMs = Math.max(cpuMs, usageOf(child.pid ?? 0).cpuMs)), WATCH_MS);
   let output = '';

@@ -22,9 +22,10 @@ describe('npm run bench -- submit --size smoke', () => {
     expect(rates?.rows.map(([name]) => name)).to.deep.equal([
       'Laurel',
       'Laurel at a quarter of that',
-      'baseline',
-      'baseline with 8 boards',
-      'Laurel / baseline',
+      'baseline, one process',
+      'baseline, two processes',
+      'baseline, two processes, 8 boards',
+      'Laurel / the better baseline',
       'Laurel / baseline with 8 boards',
     ]);
     for (const [name, perSecond] of rates?.rows ?? [])
