@@ -108,7 +108,10 @@ export default tseslint.config(
       '@typescript-eslint/no-explicit-any': 'off',
     },
   },
-  { files: ['dev/**/*.ts', 'cli/**/*.ts', 'bench/**/*.ts'], rules: { 'no-console': 'off' } },
+  {
+    files: ['dev/**/*.ts', 'cli/**/*.ts', 'bench/**/*.ts', 'test/mutants/**/*.ts'],
+    rules: { 'no-console': 'off' },
+  },
   { files: ['web/**/*.ts', 'client/**/*.ts'], languageOptions: { globals: globals.browser } },
   { files: ['**/*.js'], languageOptions: { globals: globals.node } },
   ...Object.entries(mayImport).map(([folder, allowed]) => importRule(folder, allowed)),
