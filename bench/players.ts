@@ -24,7 +24,7 @@ export async function createPlayers(databaseUrl: string, count: number): Promise
   const tokens = new AccessTokens(loadConfig(secrets));
   return ids.map((userId) => ({
     userId,
-    token: tokens.issue({ userId, username: userId, role: 'player', sessionId: 'bench' }).token,
+    token: tokens.issue({ userId, username: userId, role: 'player', sessionId: 'bench', epoch: 0 }).token,
   }));
 }
 

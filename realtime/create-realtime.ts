@@ -7,6 +7,7 @@ import type { Config } from '../common/config.ts';
 import { EventListener } from '../common/events.ts';
 import { Features } from '../common/features.ts';
 import { createHealth, type Health } from '../common/health.ts';
+import { currentIdentity } from '../common/identity/access.ts';
 import { AccessTokens, type Identity } from '../common/identity/access-tokens.ts';
 import type { Logger } from '../common/logger.ts';
 import { createMetrics } from '../common/metrics.ts';
@@ -138,9 +139,10 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
       sockets.tell([spectatorRoom(userId)], 'spectate:ended', { userId });
       sockets.clear(spectatorRoom(userId));
     }
-    if (!profile?.banned && !profile?.erased) return;
-    sockets.closeUser(userId, profile.banned ? 'USER_BANNED' : 'UNAUTHENTICATED');
-    streams.closeUser(userId);
+    const hasEnded = (identity: Identity): boolean =>
+      !profile || profile.banned || currentIdentity(identity, profile) === undefined;
+    sockets.closeUser(userId, profile?.banned ? 'USER_BANNED' : 'UNAUTHENTICATED', hasEnded);
+    streams.closeUser(userId, hasEnded);
   }
   async function reviewAll(): Promise<void> {
     const users = [...sockets.users, ...streams.users];

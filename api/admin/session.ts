@@ -1,5 +1,6 @@
 import type Koa from 'koa';
 import { AccessTokenError, type AccessTokens } from '../../common/identity/access-tokens.ts';
+import { currentIdentity } from '../../common/identity/access.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
 import { Problem } from '../http/problem.ts';
 import type { SecurityLog } from '../http/security-log.ts';
@@ -39,9 +40,10 @@ export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
     const token = ctx.cookies.get(COOKIE) ?? /^Bearer +([^ ]+)$/i.exec(ctx.get('authorization'))?.[1];
     if (token === undefined) return undefined;
     try {
-      const identity = await accessTokens.verify(token);
-      const profile = await directory.find(identity.userId);
-      if (!profile || profile.banned || profile.erased) return undefined;
+      const verified = await accessTokens.verify(token);
+      const profile = await directory.find(verified.userId);
+      const identity = profile && currentIdentity(verified, profile);
+      if (!identity || profile.banned) return undefined;
       if (identity.role !== 'admin') throw new Problem('FORBIDDEN', 'This is for administrators.');
       return identity.userId;
     } catch (error) {

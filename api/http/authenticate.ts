@@ -2,6 +2,7 @@ import type Koa from 'koa';
 import jwt from 'koa-jwt';
 import { LRUCache } from 'lru-cache';
 import { AccessTokenError, KeySetAway, type AccessTokens } from '../../common/identity/access-tokens.ts';
+import { currentIdentity } from '../../common/identity/access.ts';
 import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import { Problem, unavailable } from './problem.ts';
 import type { Identity } from '../../common/identity/access-tokens.ts';
@@ -81,11 +82,16 @@ export function createAuthenticator({ accessTokens, directory, provision, public
     }
     if (!profile)
       throw new Problem('USER_NOT_FOUND', 'The token’s user is not known here. Register it first.');
-    if (profile.erased)
-      throw new Problem('UNAUTHENTICATED', 'The user no longer exists.', { headers: challenge });
+    const current = currentIdentity(identity, profile);
+    if (!current) {
+      const detail = profile.erased
+        ? 'The user no longer exists.'
+        : 'The access token was withdrawn. Refresh it, or sign in again.';
+      throw new Problem('UNAUTHENTICATED', detail, { headers: challenge });
+    }
     ctx.state['userId'] = profile.userId;
     if (profile.banned) throw new Problem('USER_BANNED', 'The user is banned. Contact the game’s support.');
-    return { identity, profile };
+    return { identity: current, profile };
   }
 
   /** @returns the caller; undefined for an anonymous one where that is allowed @throws 401, 403 or 404 */

@@ -15,6 +15,8 @@ export interface Identity {
   readonly role: Role;
   /** the login that the token belongs to; tokens from outside have none */
   readonly sessionId?: string;
+  /** the user's epoch when one of our own tokens was issued; tokens from outside have none */
+  readonly epoch?: number;
   /** ms since the epoch */
   readonly expiresAt: number;
 }
@@ -37,6 +39,7 @@ const claimsSchema = Joi.object({
   username: Joi.string().max(200),
   role: Joi.valid('player', 'admin').default('player'),
   sid: Joi.string(),
+  ep: Joi.number().integer().min(0),
   exp: Joi.number().required(),
 })
   .unknown()
@@ -73,14 +76,15 @@ export class AccessTokens {
   }
 
   /** A new token of our own, and its lifetime in seconds. */
-  issue(user: { userId: string; username: string; role: Role; sessionId: string }): {
+  issue(user: { userId: string; username: string; role: Role; sessionId: string; epoch: number }): {
     token: string;
     expiresIn: number;
   } {
     const [newest] = this.#secrets;
     if (!newest) throw new Error('JWT_SECRETS is empty');
     const { JWT_TTL_SECONDS: expiresIn, JWT_ISSUER: issuer, JWT_AUDIENCE: audience } = this.#settings;
-    const token = jwt.sign({ username: user.username, role: user.role, sid: user.sessionId }, newest.key, {
+    const { username, role, sessionId: sid, epoch: ep } = user;
+    const token = jwt.sign({ username, role, sid, ep }, newest.key, {
       algorithm: 'HS256',
       keyid: newest.id,
       subject: user.userId,
@@ -115,7 +119,7 @@ export class AccessTokens {
   /** The identity in a payload whose signature has been verified. @throws {@link AccessTokenError} */
   identify(payload: unknown): Identity {
     const { value, error } = claimsSchema.validate(payload) as {
-      value: { sub: string; username?: string; role: Role; sid?: string; exp: number };
+      value: { sub: string; username?: string; role: Role; sid?: string; ep?: number; exp: number };
       error?: Error;
     };
     if (error) throw new AccessTokenError(false);
@@ -125,6 +129,7 @@ export class AccessTokens {
       expiresAt: value.exp * 1000,
       ...(value.username !== undefined && { username: value.username }),
       ...(value.sid !== undefined && { sessionId: value.sid }),
+      ...(value.ep !== undefined && { epoch: value.ep }),
     };
   }
 

@@ -18,7 +18,9 @@ export interface UserProfile {
   readonly allowSpectators: boolean;
   /** ms since the epoch */
   readonly createdAt: number;
-  /** ms since the epoch of the last change: the newer of two profiles is the true one */
+  /** access tokens of ours that were issued in an earlier epoch have ended */
+  readonly epoch: number;
+  /** rises with every change: the newer of two profiles is the true one */
   readonly revision: number;
 }
 
@@ -28,8 +30,7 @@ const isProfile = (value: unknown): value is UserProfile =>
   (value['avatarUrl'] === null || typeof value['avatarUrl'] === 'string') &&
   (value['role'] === 'player' || value['role'] === 'admin') &&
   ['banned', 'erased', 'allowSpectators'].every((key) => typeof value[key] === 'boolean') &&
-  Number.isFinite(value['createdAt']) &&
-  Number.isFinite(value['revision']);
+  ['createdAt', 'epoch', 'revision'].every((key) => Number.isFinite(value[key]));
 
 interface UserRow {
   id: string;
@@ -40,7 +41,8 @@ interface UserRow {
   erased_at: Date | null;
   allow_spectators: boolean;
   created_at: Date;
-  updated_at: Date;
+  token_epoch: number;
+  revision: string;
 }
 
 const columns = [
@@ -52,7 +54,8 @@ const columns = [
   'erased_at',
   'allow_spectators',
   'created_at',
-  'updated_at',
+  'token_epoch',
+  'revision',
 ] as const;
 
 const toProfile = (row: UserRow): UserProfile => ({
@@ -64,7 +67,8 @@ const toProfile = (row: UserRow): UserProfile => ({
   erased: row.erased_at !== null,
   allowSpectators: row.allow_spectators,
   createdAt: row.created_at.getTime(),
-  revision: row.updated_at.getTime(),
+  epoch: row.token_epoch,
+  revision: Number(row.revision),
 });
 
 const key = (userId: string): string => `laurel:user:{${userId}}`;

@@ -1,5 +1,6 @@
 import type { Config } from '../../common/config.ts';
 import { AccessTokenError, type AccessTokens, type Identity } from '../../common/identity/access-tokens.ts';
+import { currentIdentity } from '../../common/identity/access.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
 import { Refusal } from './refusal.ts';
 
@@ -20,16 +21,24 @@ export function createDoorman({ config, accessTokens, directory }: DoormanDeps) 
       if (config.PUBLIC_READS) return undefined;
       throw new Refusal('UNAUTHENTICATED', 'Boards are not public here. Send an access token.');
     }
-    const identity = await accessTokens.verify(token).catch((error: unknown) => {
+    const verified = await accessTokens.verify(token).catch((error: unknown) => {
       if (!(error instanceof AccessTokenError)) throw unavailable();
       throw error.expired
         ? new Refusal('TOKEN_EXPIRED', 'The access token has expired. Refresh it, or sign in again.')
         : new Refusal('UNAUTHENTICATED', 'The access token is not valid. Sign in again.');
     });
-    const profile = await directory.find(identity.userId).catch(() => {
+    const profile = await directory.find(verified.userId).catch(() => {
       throw unavailable();
     });
-    if (profile?.erased) throw new Refusal('UNAUTHENTICATED', 'The user no longer exists.');
+    const identity = profile ? currentIdentity(verified, profile) : verified;
+    if (!identity) {
+      throw new Refusal(
+        'UNAUTHENTICATED',
+        profile?.erased
+          ? 'The user no longer exists.'
+          : 'The access token was withdrawn. Refresh it, or sign in again.',
+      );
+    }
     if (profile?.banned) throw new Refusal('USER_BANNED', 'The user is banned. Contact the game’s support.');
     // One of an outside service who has not called the API yet is made there, at the first call.
     if (!profile && config.USER_PROVISIONING !== 'auto')

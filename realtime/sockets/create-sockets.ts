@@ -244,8 +244,13 @@ export function createSockets(deps: SocketDeps) {
     /** Sends to all who are in a room of this instance right now. */
     deliver: (room: string, event: string, payload: unknown): Delivery =>
       frames.deliver(room, event, payload),
-    /** Ends the connections of a user at this instance. */
-    closeUser: (userId: string, code: Closed): void => closeLocal(userRoom(userId), code),
+    /** Ends those connections of a user at this instance whose access has ended. */
+    closeUser: (userId: string, code: Closed, hasEnded: (identity: Identity) => boolean): void => {
+      for (const id of [...(main.adapter.rooms.get(userRoom(userId)) ?? [])]) {
+        const identity = main.sockets.get(id)?.data.identity;
+        if (identity && hasEnded(identity)) closeLocal(id, code);
+      }
+    },
     /** Has everybody leave a room of this instance. */
     clear: (room: string): void => {
       io.local.in(room).socketsLeave(room);

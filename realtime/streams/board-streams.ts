@@ -108,9 +108,10 @@ export class BoardStreams {
     return writeEach([...(this.#rooms.get(watchedId(board)) ?? [])], text);
   }
 
-  /** Ends a user's streams. */
-  closeUser(userId: string): void {
-    for (const { response, identity } of this.#all()) if (identity?.userId === userId) response.end();
+  /** Ends those streams of a user whose access has ended. */
+  closeUser(userId: string, hasEnded: (identity: Identity) => boolean): void {
+    for (const { response, identity } of this.#all())
+      if (identity?.userId === userId && hasEnded(identity)) response.end();
   }
 
   /** Users who stream here. */

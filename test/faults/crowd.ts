@@ -53,7 +53,8 @@ export class Crowd {
   }
 
   token(userId: string): string {
-    return this.#tokens.issue({ userId, username: userId, role: 'player', sessionId: 'none' }).token;
+    return this.#tokens.issue({ userId, username: userId, role: 'player', sessionId: 'none', epoch: 0 })
+      .token;
   }
 
   /** Sends until the answer is one that ends the matter. A refused connection is a try like any other. */
