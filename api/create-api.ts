@@ -4,7 +4,7 @@ import { BoardIndex } from '../common/board/board-index.ts';
 import { BoardReader } from '../common/board/board-reader.ts';
 import { Catalog } from '../common/catalog.ts';
 import type { Config } from '../common/config.ts';
-import { EventListener } from '../common/events.ts';
+import { ActionAnnouncer, EventListener } from '../common/events.ts';
 import { Features } from '../common/features.ts';
 import { createHealth } from '../common/health.ts';
 import { AccessTokens } from '../common/identity/access-tokens.ts';
@@ -151,7 +151,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
       sessions,
       catalog,
       features,
-      redis,
+      announcer: new ActionAnnouncer(redis),
       tokenTtlSeconds: config.ACTION_TOKEN_TTL_SECONDS,
       waitMs: config.COMPLETE_WAIT_MS,
     }),
