@@ -155,8 +155,16 @@ export function partitionOf(user: string, partitions: number): number {
   return hash('sha1', user, 'buffer').readUInt32BE(0) % partitions;
 }
 
-/** Finished jobs are kept for a look at Bull Board; Postgres, not the queue, remembers what was done. */
-const kept: JobsOptions = { removeOnComplete: { count: 200 }, removeOnFail: false };
+const HOUR_S = 3600;
+/**
+ * Finished jobs are kept for a look at Bull Board; Postgres, not the queue, remembers what was done. They hold addresses, and so
+ * do not stay longer than such a look needs. See `dropOldJobs` for queues in which nothing else ends.
+ */
+export const finishedJobsKept = { completedS: HOUR_S, failedS: 30 * 24 * HOUR_S } as const;
+const kept: JobsOptions = {
+  removeOnComplete: { count: 200, age: finishedJobsKept.completedS },
+  removeOnFail: { age: finishedJobsKept.failedS },
+};
 const keptLong: JobsOptions = { removeOnComplete: { count: 500 }, removeOnFail: { count: 500 } };
 
 /** What waits in a queue. */
@@ -201,11 +209,14 @@ export class Queues {
     await this.#enqueue(job, 'completion', { jobId: job.actionId });
   }
 
-  /** Puts a repair into the user's line, at most one at a time. */
+  /**
+   * Puts a repair into the user's line. Never dropped in favour of an earlier one: that one may have read what it writes
+   * already, and a ban that came after its read would be lost.
+   */
   async enqueueResync(user: string): Promise<void> {
     const queue = this.partitions[partitionOf(user, this.partitions.length)];
     await this.#serialize(queue);
-    await queue?.add('resync', { kind: 'resync', userId: user }, { deduplication: { id: `resync-${user}` } });
+    await queue?.add('resync', { kind: 'resync', userId: user }, { removeOnComplete: true });
   }
 
   /** Puts a correction into the user's line. A second time with the same transaction id changes nothing. */

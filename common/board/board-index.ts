@@ -78,6 +78,7 @@ export const milestonesKey = (board: BoardRef): string => `${tag(board)}:milesto
 const RECONCILED_RUN = 'laurel:reconciled-run';
 /** Stands in Redis for as long as it keeps its data. */
 const KEPT = 'laurel:kept';
+const WHOLE = '1';
 
 /** Rows that one call of `load` takes: some 3 ms, in which Redis serves nobody else. */
 const LOAD_ROWS = 1000;
@@ -251,9 +252,22 @@ export class BoardIndex implements BoardSource {
     return /run_id:(\w+)/.exec(await this.#redis.info('server'))?.[1] ?? '';
   }
 
-  /** Whether Redis has lost its data since anybody last asked; true at the very first time. */
+  /**
+   * Whether Redis lacks what is kept in Redis only: it has lost its data, or is new. It stays so, for every process that asks,
+   * until one has put everything back: whoever was told first may die before it has.
+   */
   async wasEmptied(): Promise<boolean> {
-    return (await this.#redis.set(KEPT, '1', 'NX')) === 'OK';
+    return (await this.#redis.get(KEPT)) !== WHOLE;
+  }
+
+  /** Says that everything is about to be put back. */
+  async beginRestoring(): Promise<void> {
+    await this.#redis.set(KEPT, 'restoring');
+  }
+
+  /** Says that everything has been put back, unless Redis has lost its data once more since `beginRestoring`. */
+  async endRestoring(): Promise<void> {
+    await this.#redis.set(KEPT, WHOLE, 'XX');
   }
 
   /** The server run for which the boards were last held against Postgres; null when Redis does not know. */

@@ -1,7 +1,8 @@
 import { Worker, type Job } from 'bullmq';
 import { expect } from 'chai';
 import { after, before } from 'mocha';
-import { BoardIndex } from '../../common/board/board-index.ts';
+import { BoardIndex, membersKey } from '../../common/board/board-index.ts';
+import { boardAt } from '../../common/board/board.ts';
 import { BoardTable } from '../../common/board/board-table.ts';
 import { Catalog } from '../../common/catalog.ts';
 import { createLogger } from '../../common/logger.ts';
@@ -119,5 +120,26 @@ describe('a partition’s line', () => {
     );
     const left = await Promise.all(counted.map((id) => queue.getJob(id)));
     expect(left.filter((job) => job !== undefined).length).to.equal(turns.length);
+  });
+
+  it('never drops a repair because an earlier one, which has read already, still runs', async () => {
+    const [queue] = queues.partitions;
+    if (!queue) throw new Error('no partition');
+    await eventually(async () => expect(await queue.getJobCountByTypes('waiting', 'active')).to.equal(0));
+    await worker.pause();
+    const taker = new Worker<PartitionJob>(queue.name, null, { connection: workerRedis, autorun: false });
+    await queues.enqueueResync('b');
+    const running = (await taker.getNextJob('taken')) as Job<PartitionJob> | undefined;
+    if (!running) throw new Error('the repair is not there');
+    await process(running, 'taken'); // it has read and written, and has not ended yet
+    await db('users').where({ id: 'b' }).update({ banned_at: new Date() });
+    await queues.enqueueResync('b');
+    expect(await queue.getJobCountByTypes('waiting')).to.equal(1);
+    await running.moveToCompleted({}, 'taken', false);
+    const board = boardAt('game1', 'all', 0);
+    expect(await redis.hexists(membersKey(board), 'b'), 'b stands on the board').to.equal(1);
+    void worker.resume();
+    await eventually(async () => expect(await redis.hexists(membersKey(board), 'b')).to.equal(0));
+    await taker.close();
   });
 });

@@ -90,9 +90,11 @@ export class IndexKeeper {
 
   /** Puts back what is kept in Redis only: how queues are to run, what repeats, and completions that were accepted. */
   async #restore(): Promise<void> {
-    const { queues, onLoss } = this.#deps;
+    const { index, queues, onLoss } = this.#deps;
+    await index.beginRestoring();
     await queues.serialize();
     await onLoss();
     await queues.requestMaintenance('sweep', { all: true });
+    await index.endRestoring();
   }
 }

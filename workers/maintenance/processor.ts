@@ -7,7 +7,7 @@ import { closePeriods } from './close-periods.ts';
 import { expectedBoards } from './index-keeper.ts';
 import { rebuildBoards } from './rebuild.ts';
 import { reconcile, type ReconcileDeps } from './reconcile.ts';
-import { expire, forget, sweepQueued } from './upkeep.ts';
+import { dropOldJobs, expire, forget, sweepQueued } from './upkeep.ts';
 
 export interface MaintenanceDeps extends ReconcileDeps {
   readonly catalog: Catalog;
@@ -65,7 +65,10 @@ export function createMaintenanceProcessor(deps: MaintenanceDeps) {
     },
     sweep: async (job) => ({ lookedAfter: await sweepQueued(db, queues, check(job.data, sweepData).all) }),
     expire: () => expire(db),
-    forget: async () => ({ cleared: await forget(db, deps.privacyDays) }),
+    forget: async () => ({
+      cleared: await forget(db, deps.privacyDays),
+      jobs: await dropOldJobs(queues),
+    }),
     close: async () => ({ archived: await closePeriods({ db, queues, log, most: deps.archivedPlaces }) }),
   };
   return async (job: Job): Promise<unknown> => {

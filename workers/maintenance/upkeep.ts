@@ -1,6 +1,5 @@
 import type { Database } from '../../common/postgres.ts';
-import type { CompletionJob, Queues } from '../../common/queues.ts';
-import { parsePartitionJob } from '../../common/queues.ts';
+import { finishedJobsKept, parsePartitionJob, type CompletionJob, type Queues } from '../../common/queues.ts';
 
 /** A completion that was applied in the ordinary way is gone from the table by then. */
 const SWEEP_AFTER_MS = 5_000;
@@ -59,4 +58,23 @@ export async function forget(db: Database, privacyDays: number): Promise<number>
     { days: privacyDays, lookback: privacyDays + FORGET_LOOKBACK_DAYS },
   );
   return cleared.rowCount;
+}
+
+const OLD_JOBS_A_RUN = 10_000;
+
+/**
+ * Drops finished jobs that are older than they are kept. BullMQ looks at ages only when another job of the queue ends.
+ *
+ * @returns how many were dropped
+ */
+export async function dropOldJobs(queues: Queues): Promise<number> {
+  let dropped = 0;
+  for (const queue of queues.partitions) {
+    for (const [state, seconds] of [
+      ['completed', finishedJobsKept.completedS],
+      ['failed', finishedJobsKept.failedS],
+    ] as const)
+      dropped += (await queue.clean(seconds * 1000, OLD_JOBS_A_RUN, state)).length;
+  }
+  return dropped;
 }
