@@ -15,6 +15,8 @@ import { createDatabase } from '../common/postgres.ts';
 import { Queues } from '../common/queues.ts';
 import { closeRedis, createRedis, untilReady } from '../common/redis.ts';
 import { Shutdown } from '../common/shutdown.ts';
+import { createUsernameSchema } from '../common/users/names.ts';
+import { reservedNames } from '../common/users/reserved-names.ts';
 import { UserDirectory } from '../common/users/user-directory.ts';
 import { actionRoutes } from './actions/routes.ts';
 import { Actions } from './actions/actions.ts';
@@ -121,7 +123,8 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
   shutdown.defer('shedding', () => Promise.resolve(shedder.close()));
 
   const accessTokens = new AccessTokens(config);
-  const users = new Users(db, directory);
+  const users = new Users(db, directory, reservedNames(config.ADMIN_USERNAME));
+  const usernames = createUsernameSchema(config.USERNAME_EMOJI);
   const sessions = new Sessions({
     db,
     accessTokens,
@@ -142,7 +145,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
   if (config.SHED_LOOP_DELAY_MS > 0) loopDelay.start();
 
   const routes = [
-    ...identityRoutes({ users, sessions, signIn, admission }),
+    ...identityRoutes({ users, sessions, signIn, admission, usernames }),
     ...actionRoutes({
       actions,
       completions,
@@ -157,7 +160,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     }),
     ...leaderboardRoutes({ boards, catalog, directory, friends, publicReads: config.PUBLIC_READS }),
     ...featureRoutes({ db, redis }),
-    ...userRoutes({ db, directory, users, friends, catalog, queues, admission }),
+    ...userRoutes({ db, directory, users, friends, catalog, queues, admission, usernames }),
     ...catalogAdminRoutes({ db, redis, catalog }),
     ...moderationRoutes({ db, queues, directory, catalog, completions }),
     ...upkeepRoutes({ db, redis, queues, catalog }),

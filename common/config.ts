@@ -161,6 +161,7 @@ export const variables = {
     'off',
     'auto',
   ]),
+  USERNAME_EMOJI: flag('User names may have emoji.', false),
   BROADCAST_WINDOW_MS: int(
     'After an update of a board, changes within this time are sent as one, milliseconds.',
     100,

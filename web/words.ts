@@ -61,16 +61,21 @@ export function waitSeconds(error: unknown): number | null {
   return Math.max(1, Math.ceil((error.retryAfterMs ?? 10_000) / 1000));
 }
 
+const sentence = (text: string): string =>
+  `${text.trimStart().charAt(0).toUpperCase()}${text.trimStart().slice(1).replace(/\.$/, '')}.`;
+
 /** What went wrong, for people who play. */
 export function errorWords(error: unknown): string {
   if (!(error instanceof LaurelError)) return 'Something went wrong. Try again.';
   const wait = waitSeconds(error);
   if (wait !== null) return `Not so fast: try again in ${count(wait, 'second')}.`;
   if (error.code === 'INVALID_REQUEST' && error.errors.length > 0) {
-    return error.errors.map((field) => field.message || `${field.path} is not valid.`).join(' ');
+    return error.errors
+      .map(({ path, message }) => sentence(`${path} ${message || 'is not valid'}`))
+      .join(' ');
   }
-  const sentence = SENTENCES[error.code];
-  if (sentence) return sentence;
+  const words = SENTENCES[error.code];
+  if (words) return words;
   if (error.status >= 500) return SENTENCES['UNAVAILABLE'] ?? error.detail;
   return error.detail;
 }

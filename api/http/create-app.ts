@@ -9,6 +9,7 @@ import { LRUCache } from 'lru-cache';
 import type { Config } from '../../common/config.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
+import { HashingBusy } from '../../common/identity/passwords.ts';
 import { isTransient } from '../../common/postgres.ts';
 import { isRedisAway } from '../../common/redis.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
@@ -299,6 +300,10 @@ function refuseOtherMethods(router: Router): Koa.Middleware {
 /** What went wrong, in the form in which clients get it. Whatever was not foreseen tells nothing of the inside. */
 function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
+  if (error instanceof HashingBusy) {
+    const detail = 'Too many people are signing in. Send the same request again in a moment.';
+    return new Problem('UNAVAILABLE', detail, { retryAfter: 2, cause: error, quiet: true });
+  }
   if (isTransient(error) || isRedisAway(error)) return unavailable('A store is away.', error);
   const status = (error as { status?: unknown } | null)?.status;
   if (status === 400)

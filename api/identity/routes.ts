@@ -1,5 +1,4 @@
 import Joi from 'joi';
-import { usernameSchema } from '../../common/users/names.ts';
 import type { UserProfile } from '../../common/users/user-directory.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
 import { route, type Route } from '../http/route.ts';
@@ -14,6 +13,8 @@ export interface IdentityDeps {
   readonly sessions: Sessions;
   readonly signIn: SignIn;
   readonly admission: AdmissionControl;
+  /** what is accepted as a user name */
+  readonly usernames: Joi.StringSchema;
 }
 
 const password = Joi.string().min(8).max(200).description('8 to 200 characters').required();
@@ -34,7 +35,7 @@ const presentGrant = ({ profile, ...grant }: Grant): Record<string, unknown> => 
   user: presentUser(profile),
 });
 
-export function identityRoutes({ users, sessions, signIn, admission }: IdentityDeps): Route[] {
+export function identityRoutes({ users, sessions, signIn, admission, usernames }: IdentityDeps): Route[] {
   return [
     route<unknown, unknown, { username: string; email: string; password: string }>({
       method: 'post',
@@ -44,7 +45,7 @@ export function identityRoutes({ users, sessions, signIn, admission }: IdentityD
       summary: 'Make an account',
       access: 'anyone',
       body: Joi.object({
-        username: usernameSchema.required(),
+        username: usernames.required(),
         email: Joi.string().email({ tlds: false }).max(254).required(),
         password,
       }),

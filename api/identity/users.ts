@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { newId } from '../../common/ids.ts';
 import type { Database } from '../../common/postgres.ts';
 import { usernameKey, usernameSchema } from '../../common/users/names.ts';
+import { reservedNames } from '../../common/users/reserved-names.ts';
 import type { Role, UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import { Problem } from '../http/problem.ts';
 import { hashPassword } from '../../common/identity/passwords.ts';
@@ -21,20 +22,26 @@ export interface Credentials {
 
 const UNIQUE_VIOLATION = '23505';
 
+const taken = (): Problem => new Problem('USERNAME_TAKEN', 'The user name is taken. Choose another.');
+
 const inventedName = (): string => `player-${randomBytes(6).toString('hex')}`;
 
 /** The accounts of users, in Postgres. */
 export class Users {
   readonly #db: Database;
   readonly #directory: UserDirectory;
+  readonly #isReserved: (name: string) => boolean;
 
-  constructor(db: Database, directory: UserDirectory) {
+  /** @param isReserved whether a name may belong to the people who run the service only */
+  constructor(db: Database, directory: UserDirectory, isReserved = reservedNames('admin')) {
     this.#db = db;
     this.#directory = directory;
+    this.#isReserved = isReserved;
   }
 
   /** @throws USERNAME_TAKEN or EMAIL_TAKEN */
   async create({ username, email, password, role = 'player' }: NewUser): Promise<UserProfile> {
+    if (this.#isReserved(username)) throw taken();
     const id = newId();
     try {
       await this.#db('users').insert({
@@ -51,7 +58,7 @@ export class Users {
       if (code !== UNIQUE_VIOLATION) throw error;
       throw constraint === 'users_email_key_key'
         ? new Problem('EMAIL_TAKEN', 'An account with this e-mail address exists. Sign in instead.')
-        : new Problem('USERNAME_TAKEN', 'The user name is taken. Choose another.');
+        : taken();
     }
     return this.#created(id);
   }
@@ -82,6 +89,8 @@ export class Users {
     change: { username?: string; avatarUrl?: string | null; allowSpectators?: boolean },
   ): Promise<UserProfile> {
     const { username } = change;
+    if (username !== undefined && this.#isReserved(username) && !(await this.#bears(id, username)))
+      throw taken();
     try {
       await this.#db('users')
         .where({ id })
@@ -93,7 +102,7 @@ export class Users {
         });
     } catch (error) {
       if ((error as { code?: string }).code !== UNIQUE_VIOLATION) throw error;
-      throw new Problem('USERNAME_TAKEN', 'The user name is taken. Choose another.');
+      throw taken();
     }
     await this.#directory.changed(id);
     return this.#created(id);
@@ -111,6 +120,14 @@ export class Users {
       .where({ id: userId })
       .first('email');
     return row?.email ?? null;
+  }
+
+  /** Whether it is the user's own name already, perhaps written otherwise. */
+  async #bears(id: string, username: string): Promise<boolean> {
+    const row = await this.#db('users')
+      .where({ id, username_key: usernameKey(username) })
+      .first('id');
+    return row !== undefined;
   }
 
   async #created(id: string): Promise<UserProfile> {

@@ -5,7 +5,7 @@ import type { Catalog } from '../../common/catalog.ts';
 import { userIdPattern } from '../../common/ids.ts';
 import type { Database } from '../../common/postgres.ts';
 import type { Queues } from '../../common/queues.ts';
-import { avatarUrlSchema, usernameSchema } from '../../common/users/names.ts';
+import { avatarUrlSchema } from '../../common/users/names.ts';
 import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
 import { Problem } from '../http/problem.ts';
@@ -25,6 +25,8 @@ export interface UserDeps {
   readonly catalog: Catalog;
   readonly queues: Queues;
   readonly admission: AdmissionControl;
+  /** what is accepted as a user name */
+  readonly usernames: Joi.StringSchema;
 }
 
 const noStore = { 'Cache-Control': 'no-store' };
@@ -43,7 +45,7 @@ const readProblems = [
 const writeProblems = ['INVALID_REQUEST', 'RATE_LIMITED', 'UNAVAILABLE'] as const;
 
 export function userRoutes(deps: UserDeps): Route[] {
-  const { db, directory, users, friends, catalog, admission } = deps;
+  const { db, directory, users, friends, catalog, admission, usernames } = deps;
 
   /** @throws USER_NOT_FOUND */
   async function known(userId: string, caller?: Caller): Promise<UserProfile> {
@@ -90,7 +92,7 @@ export function userRoutes(deps: UserDeps): Route[] {
       summary: 'Change one’s profile',
       access: 'player',
       body: Joi.object({
-        username: usernameSchema,
+        username: usernames,
         avatarUrl: avatarUrlSchema.allow(null),
         allowSpectators: Joi.boolean(),
       }).min(1),

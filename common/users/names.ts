@@ -1,36 +1,84 @@
 import Joi from 'joi';
 
 const MIN = 3;
+/** Two characters are a whole name in Chinese, Japanese and Korean. */
+const MIN_EAST_ASIAN = 2;
 const MAX = 50;
+
+const eastAsian =
+  /[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Bopomofo}]/u;
 /** Letters, marks and digits of any script, `_ - .`, and single spaces inside. */
 const allowed = /^[\p{L}\p{N}_.-][\p{L}\p{M}\p{N}_.-]*(?: [\p{L}\p{N}_.-][\p{L}\p{M}\p{N}_.-]*)*$/u;
 /** Letters and marks that nobody sees, and piles of marks that run over the lines above and below. */
 const deceptive = /\p{Default_Ignorable_Code_Point}|\p{M}{5}/u;
+/** Inside a word, as in O'Brien. */
+const apostrophe = /(?<=[\p{L}\p{M}\p{N}])['’](?=[\p{L}\p{N}])/gu;
 
-/** The form in which a user name is kept and shown. */
-export const normalizeUsername = (name: string): string => name.normalize('NFKC');
+/** Scripts whose spelling needs ZWNJ and ZWJ: Arabic (Persian, Urdu …) and those of India. */
+const joined = [
+  ['Arab', 'Syrc', 'Deva', 'Beng', 'Guru', 'Gujr', 'Orya'],
+  ['Taml', 'Telu', 'Knda', 'Mlym', 'Sinh'],
+]
+  .flat()
+  .map((script) => `\\p{Script_Extensions=${script}}`)
+  .join('');
+const joiner = new RegExp(`(?<=[${joined}])[\\u200C\\u200D](?=[${joined}])`, 'gu');
+const emoji = new RegExp('\\p{RGI_Emoji}', 'gv');
 
-/** The form in which user names are compared. By way of capitals, since ς and σ, or ß and ss, share theirs. */
+/** The form in which a user name is kept and shown: as it was typed, with accents composed. */
+export const normalizeUsername = (name: string): string => name.normalize('NFC');
+
+/** Lower case by way of capitals, since ς and σ, or ß and ss, share theirs. The Turkish ı is a letter of its own: its capital is i's. */
+const foldCase = (text: string): string =>
+  text
+    .split('ı')
+    .map((part) => part.toUpperCase().toLowerCase())
+    .join('ı');
+
+/**
+ * The form in which user names are compared: without regard to case, compatibility forms, the kind of apostrophe, and
+ * characters that nobody sees.
+ */
 export const usernameKey = (name: string): string =>
-  normalizeUsername(name).toUpperCase().toLowerCase().normalize('NFKC');
+  foldCase(name.normalize('NFKC'))
+    .normalize('NFKC')
+    .replace(/’/g, "'")
+    .replace(/\u200C|\u200D|\uFE0E|\uFE0F/g, '');
 
-/** A user name from outside: 3 to 50 characters once normalized. */
-export const usernameSchema = Joi.string()
-  .max(200)
-  .custom((value: string, helpers) => {
-    const name = normalizeUsername(value);
-    const length = [...name].length;
-    if (length < MIN || length > MAX || !allowed.test(name) || deceptive.test(name))
-      return helpers.error('username.form');
-    return name;
-  })
-  .messages({
-    'username.form': `{{#label}} must be ${MIN} to ${MAX} letters, digits, _ - . or single spaces inside`,
-  })
-  .meta({ minLength: MIN })
-  .description(
-    '3 to 50 letters and digits of any script, `_ - .` and single inner spaces; unique without regard to case',
-  );
+/** Whether text, once normalized, has the form of a user name. */
+function isUsername(name: string, withEmoji: boolean): boolean {
+  const compatible = name.normalize('NFKC');
+  const length = [...compatible].length;
+  const least = eastAsian.test(compatible) ? MIN_EAST_ASIAN : MIN;
+  if (length < least || Math.max(length, [...name].length) > MAX) return false;
+  const plain = (withEmoji ? name.replace(emoji, 'x') : name).replace(joiner, '').replace(apostrophe, 'x');
+  return allowed.test(plain) && !deceptive.test(plain);
+}
+
+const form = 'letters and digits of any script, `_ - .`, apostrophes inside, and single inner spaces';
+
+/**
+ * A user name from outside: 3 to 50 characters, or from 2 in Chinese, Japanese and Korean.
+ *
+ * @param withEmoji USERNAME_EMOJI
+ */
+export const createUsernameSchema = (withEmoji: boolean): Joi.StringSchema =>
+  Joi.string()
+    .max(200)
+    .custom((value: string, helpers) => {
+      const name = normalizeUsername(value);
+      return isUsername(name, withEmoji) ? name : helpers.error('username.form');
+    })
+    .messages({
+      'username.form': `{{#label}} must be ${MIN} to ${MAX} letters or digits (from ${MIN_EAST_ASIAN} in Chinese, Japanese and Korean); _ - . ' and single spaces may stand inside`,
+    })
+    .meta({ minLength: MIN_EAST_ASIAN })
+    .description(
+      `3 to 50 characters (2 in Chinese, Japanese and Korean): ${form}${withEmoji ? ', emoji' : ''}; unique without regard to case`,
+    );
+
+/** As most installations have it: without emoji. */
+export const usernameSchema = createUsernameSchema(false);
 
 /** An avatar from outside: an https URL, so that it can be shown on any page. */
 export const avatarUrlSchema = Joi.string()
