@@ -1,5 +1,5 @@
 import type Joi from 'joi';
-import { problems, type ProblemCode } from '../http/problem.ts';
+import { problems, type ProblemCode } from '../../common/problems.ts';
 import type { Access, Route } from '../http/route.ts';
 
 type Json = Record<string, unknown>;
@@ -117,12 +117,12 @@ function problemResponses(route: Route): Json {
       codes.add(code);
   const byStatus = new Map<number, ProblemCode[]>();
   for (const code of codes)
-    byStatus.set(problems[code][0], [...(byStatus.get(problems[code][0]) ?? []), code]);
+    byStatus.set(problems[code].status, [...(byStatus.get(problems[code].status) ?? []), code]);
   return Object.fromEntries(
     [...byStatus].map(([status, known]) => [
       status,
       {
-        description: known.map((code) => `\`${code}\`: ${problems[code][1]}`).join('. '),
+        description: known.map((code) => `\`${code}\`: ${problems[code].title}`).join('. '),
         content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
       },
     ]),

@@ -1,22 +1,12 @@
+import { problemBody, problems, type FieldError, type ProblemCode } from '../../common/problems.ts';
+
 /** Why a connection or a request of one was refused; the codes are those of the HTTP API. */
-const refusals = {
-  INVALID_REQUEST: [400, 'The request is not valid'],
-  UNAUTHENTICATED: [401, 'Authentication is required'],
-  TOKEN_EXPIRED: [401, 'The access token has expired'],
-  FORBIDDEN: [403, 'Not allowed'],
-  USER_BANNED: [403, 'The user is banned'],
-  USER_NOT_FOUND: [404, 'Unknown user'],
-  LEADERBOARD_NOT_FOUND: [404, 'Unknown leaderboard'],
-  METHOD_NOT_ALLOWED: [405, 'The method is not allowed here'],
-  RATE_LIMITED: [429, 'Too many requests'],
-  UNAVAILABLE: [503, 'Temporarily unavailable'],
-} as const satisfies Record<string, readonly [number, string]>;
-export type RefusalCode = keyof typeof refusals;
+export type RefusalCode = ProblemCode;
 
 export interface RefusalOptions {
   /** when to come again, milliseconds */
   readonly retryAfterMs?: number;
-  readonly errors?: readonly { path: string; message: string }[];
+  readonly errors?: readonly FieldError[];
 }
 
 /** The detail says what to do next. */
@@ -32,7 +22,7 @@ export class Refusal extends Error {
   }
 
   get status(): number {
-    return refusals[this.code][0];
+    return problems[this.code].status;
   }
 
   get retryAfterMs(): number | undefined {
@@ -41,14 +31,6 @@ export class Refusal extends Error {
 
   /** The body of an HTTP answer (RFC 9457). @param instance the path of the request */
   toProblem(instance: string): Record<string, unknown> {
-    return {
-      type: `about:blank#${this.code.toLowerCase().replaceAll('_', '-')}`,
-      title: refusals[this.code][1],
-      status: this.status,
-      detail: this.message,
-      instance,
-      code: this.code,
-      ...(this.options.errors && { errors: this.options.errors }),
-    };
+    return problemBody(this.code, this.message, instance, { errors: this.options.errors });
   }
 }
