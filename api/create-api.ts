@@ -160,9 +160,9 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     }),
     ...leaderboardRoutes({ boards, catalog, directory, friends, publicReads: config.PUBLIC_READS }),
     ...featureRoutes({ db, redis }),
-    ...userRoutes({ db, directory, users, friends, catalog, queues, admission, usernames, log }),
+    ...userRoutes({ db, directory, users, friends, catalog, admission, usernames }),
     ...catalogAdminRoutes({ db, redis, catalog }),
-    ...moderationRoutes({ db, queues, directory, catalog, completions }),
+    ...moderationRoutes({ db, directory, catalog, completions }),
     ...upkeepRoutes({ db, redis, queues, catalog }),
   ];
   const operators = adminSession({

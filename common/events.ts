@@ -1,6 +1,6 @@
 import type { CompletionName } from './actions.ts';
 import type { Logger } from './logger.ts';
-import type { Redis } from './redis.ts';
+import { unwrap, type Redis } from './redis.ts';
 import { periods, type Period } from './periods.ts';
 import { hasTexts, isObject } from './validate.ts';
 
@@ -74,7 +74,9 @@ export interface CompletionEvent extends CompletionResult {
 export type ChangeEvent =
   | { readonly kind: 'catalog' }
   | { readonly kind: 'features' }
-  | { readonly kind: 'user'; readonly userId: string };
+  | { readonly kind: 'user'; readonly userId: string }
+  /** any user may have changed */
+  | { readonly kind: 'users' };
 
 export type ActionEvent =
   /** an action that was answered 202 has ended */
@@ -123,6 +125,7 @@ const isChangeEvent = (value: unknown): value is ChangeEvent =>
   hasTexts(value, 'kind') &&
   (value['kind'] === 'catalog' ||
     value['kind'] === 'features' ||
+    value['kind'] === 'users' ||
     (value['kind'] === 'user' && hasTexts(value, 'userId')));
 
 /** Listens to Laurel's channels on one connection, and checks what comes in. */
@@ -130,6 +133,7 @@ export class EventListener {
   readonly #redis: Redis;
   readonly #log: Logger;
   readonly #handlers = new Map<string, ((message: unknown) => void)[]>();
+  readonly #resumed: (() => void)[] = [];
   #lost = false;
 
   /** @param redis a connection of use `subscriber`, for this listener alone */
@@ -137,6 +141,8 @@ export class EventListener {
     this.#redis = redis;
     this.#log = log;
     redis.on('message', (channel: string, message: string) => this.#handle(channel, message));
+    redis.on('close', () => (this.#lost = true));
+    redis.on('ready', () => this.#resume());
   }
 
   onBoard(handle: (event: BoardEvent) => void): Promise<void> {
@@ -161,15 +167,19 @@ export class EventListener {
 
   /** Calls back whenever events may have been missed: after every reconnection. */
   onResumed(handle: () => void): void {
-    this.#redis.on('close', () => (this.#lost = true));
-    this.#redis.on('ready', () => {
-      if (!this.#lost) return;
-      this.#lost = false;
-      // ioredis subscribes anew right after 'ready': what is read after the next reply cannot miss an event.
-      void this.#redis
-        .subscribe(channels.boards)
-        .then(handle, (error: unknown) => this.#log.warn({ err: error }, 'resuming failed'));
-    });
+    this.#resumed.push(handle);
+  }
+
+  #resume(): void {
+    if (!this.#lost) return;
+    this.#lost = false;
+    // ioredis subscribes anew right after 'ready': what is read after the next reply cannot miss an event.
+    this.#redis.subscribe(channels.boards).then(
+      () => {
+        for (const handle of this.#resumed) handle();
+      },
+      (error: unknown) => this.#log.warn({ err: error }, 'resuming failed'),
+    );
   }
 
   async #listen<T>(
@@ -199,6 +209,14 @@ export class EventListener {
 /** Tells all processes that something they keep in memory has changed. Best effort: each also looks by itself, in time. */
 export async function announce(redis: Redis, event: ChangeEvent): Promise<void> {
   await redis.publish(channels.changes, JSON.stringify(event)).catch(() => undefined);
+}
+
+/** Tells all processes of several changes in one round trip. @throws when Redis has not taken all of them */
+export async function announceAll(redis: Redis, events: readonly ChangeEvent[]): Promise<void> {
+  if (events.length === 0) return;
+  const pipeline = redis.pipeline();
+  for (const event of events) pipeline.publish(channels.changes, JSON.stringify(event));
+  unwrap(await pipeline.exec());
 }
 
 /** Tells the live tier of actions; of those of one turn of the event loop at once. Best effort: nothing depends on it. */

@@ -139,8 +139,11 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
       sockets.tell([spectatorRoom(userId)], 'spectate:ended', { userId });
       sockets.clear(spectatorRoom(userId));
     }
+    // Where users are made at first sight, one that is not there yet may watch.
     const hasEnded = (identity: Identity): boolean =>
-      !profile || profile.banned || currentIdentity(identity, profile) === undefined;
+      profile
+        ? profile.banned || currentIdentity(identity, profile) === undefined
+        : config.USER_PROVISIONING !== 'auto';
     sockets.closeUser(userId, profile?.banned ? 'USER_BANNED' : 'UNAUTHENTICATED', hasEnded);
     streams.closeUser(userId, hasEnded);
   }
@@ -148,9 +151,12 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
     const users = [...sockets.users, ...streams.users];
     for (let i = 0; i < users.length; i += REVIEWED_AT_ONCE) {
       const profiles = await directory.findMany(users.slice(i, i + REVIEWED_AT_ONCE));
-      for (const [userId, profile] of profiles) review(userId, profile);
+      for (const userId of users.slice(i, i + REVIEWED_AT_ONCE)) review(userId, profiles.get(userId));
     }
   }
+  const lookAgain = (): void => {
+    reviewAll().catch((error: unknown) => log.warn({ err: error }, 'users could not be looked at again'));
+  };
 
   await Promise.all([
     catalog.start(events),
@@ -167,6 +173,10 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
   ]);
   features.onChanged(() => feeds.unmuted());
   await events.onChange((event) => {
+    if (event.kind === 'users') {
+      feeds.resync();
+      lookAgain();
+    }
     if (event.kind !== 'user') return;
     feeds.renamed(event.userId);
     directory.find(event.userId).then(
@@ -176,7 +186,7 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
   });
   events.onResumed(() => {
     feeds.resync();
-    reviewAll().catch((error: unknown) => log.warn({ err: error }, 'users could not be looked at again'));
+    lookAgain();
   });
 
   return {

@@ -12,6 +12,7 @@ import { createDatabase } from '../common/postgres.ts';
 import { MAINTENANCE_QUEUE, partitionQueue, Queues } from '../common/queues.ts';
 import { closeRedis, createRedis, isRedisAway, untilReady } from '../common/redis.ts';
 import { Shutdown } from '../common/shutdown.ts';
+import { ProfileCache } from '../common/users/profile-cache.ts';
 import { GroupCommit } from './completions/group-commit.ts';
 import { Ledger } from './completions/ledger.ts';
 import { createPartitionProcessor } from './completions/partition-processor.ts';
@@ -19,6 +20,7 @@ import { Publisher } from './completions/publisher.ts';
 import { RankRecorder } from './completions/rank-recorder.ts';
 import { expectedBoards, IndexKeeper } from './maintenance/index-keeper.ts';
 import { createMaintenanceProcessor, upsertSchedules } from './maintenance/processor.ts';
+import { UserOutbox } from './maintenance/user-outbox.ts';
 
 /**
  * A killed worker's partition moves on after at most the lock's life and one look for stalled jobs. A partition that
@@ -61,9 +63,11 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
   shutdown.defer('queues', () => queues.close());
   const catalog = new Catalog(db, log);
   shutdown.defer('catalog', () => Promise.resolve(catalog.stop()));
-  await catalog.start(new EventListener(subscriber, log));
+  const events = new EventListener(subscriber, log);
+  await catalog.start(events);
 
   const index = new BoardIndex(redis);
+  const cache = new ProfileCache(redis);
   const table = new BoardTable(db);
   const ledger = new Ledger(db);
   const recorder = new RankRecorder(ledger, log);
@@ -148,6 +152,8 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
     index,
     table,
     db,
+    redis,
+    cache,
     queues,
     log,
     signal: ending.signal,
@@ -161,10 +167,12 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
   await insist(schedule);
   const keeper = new IndexKeeper({ catalog, index, queues, log, onLoss: schedule });
   keeper.start();
+  const outbox = new UserOutbox({ db, redis, cache, queues, log });
+  await outbox.start(events);
 
   shutdown.defer('workers', async () => {
     ending.abort();
-    await keeper.stop();
+    await Promise.all([keeper.stop(), outbox.stop()]);
     await Promise.all(workers.map((worker) => worker.close()));
   });
 

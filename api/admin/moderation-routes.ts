@@ -2,7 +2,6 @@ import Joi from 'joi';
 import type { Catalog } from '../../common/catalog.ts';
 import { newId, userIdPattern } from '../../common/ids.ts';
 import type { Database } from '../../common/postgres.ts';
-import type { Queues } from '../../common/queues.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
 import type { Completions } from '../actions/completions.ts';
 import { Problem, unavailable } from '../http/problem.ts';
@@ -12,7 +11,6 @@ import { audit } from './audit.ts';
 
 export interface ModerationDeps {
   readonly db: Database;
-  readonly queues: Queues;
   readonly directory: UserDirectory;
   readonly catalog: Catalog;
   readonly completions: Completions;
@@ -49,7 +47,7 @@ const common = { tag: 'Administration', access: 'admin' as const };
 const WAIT_MS = 5000;
 
 /** Bans, and corrections of scores: an administrator's hand in play. Each is written down. */
-export function moderationRoutes({ db, queues, directory, catalog, completions }: ModerationDeps): Route[] {
+export function moderationRoutes({ db, directory, catalog, completions }: ModerationDeps): Route[] {
   async function setBan(userId: string, actor: string, because: string | null): Promise<Reply> {
     await db.transaction(async (trx) => {
       const changed = await trx('users')
@@ -69,8 +67,6 @@ export function moderationRoutes({ db, queues, directory, catalog, completions }
       });
     });
     await directory.changed(userId);
-    // Off the boards, or back on them, in the user's own line: play that is under way cannot undo it.
-    await queues.enqueueResync(userId);
     return { status: 200, body: { userId, banned: because !== null, reason: because } };
   }
 

@@ -68,7 +68,7 @@ export class Boards {
     // Keys of pages begin with the version that they were asked for under: a new version leaves them behind.
     await events.onBoard((event) => this.#versions.set(boardId(event), event.version));
     await events.onChange((event) => {
-      if (event.kind === 'user') this.#pages.clear();
+      if (event.kind === 'user' || event.kind === 'users') this.#pages.clear();
     });
   }
 

@@ -3,9 +3,7 @@ import { achievementTitle } from '../../common/achievements.ts';
 import { GLOBAL_BOARD } from '../../common/board/board.ts';
 import type { Catalog } from '../../common/catalog.ts';
 import { userIdPattern } from '../../common/ids.ts';
-import type { Logger } from '../../common/logger.ts';
 import type { Database } from '../../common/postgres.ts';
-import type { Queues } from '../../common/queues.ts';
 import { avatarUrlSchema } from '../../common/users/names.ts';
 import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
@@ -13,10 +11,9 @@ import { Problem } from '../http/problem.ts';
 import { route, signedIn, type Caller, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
 import type { Users } from '../identity/users.ts';
-import { eraseUser } from './erasure.ts';
 import type { Friends } from './friends.ts';
 import { readHistory } from './history.ts';
-import { exportPersonalData } from './personal-data.ts';
+import { erasePersonalData, exportPersonalData } from './personal-data.ts';
 import { presentUser } from './present.ts';
 
 export interface UserDeps {
@@ -25,11 +22,9 @@ export interface UserDeps {
   readonly users: Users;
   readonly friends: Friends;
   readonly catalog: Catalog;
-  readonly queues: Queues;
   readonly admission: AdmissionControl;
   /** what is accepted as a user name */
   readonly usernames: Joi.StringSchema;
-  readonly log: Logger;
 }
 
 const noStore = { 'Cache-Control': 'no-store' };
@@ -121,7 +116,7 @@ export function userRoutes(deps: UserDeps): Route[] {
       problems: writeProblems,
       async handle(input) {
         await admission.admit({ kind: 'write', ip: input.ip });
-        await eraseUser(signedIn(input).profile.userId, deps);
+        await erasePersonalData(signedIn(input).profile.userId, deps);
         return { status: 204 };
       },
     }),

@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { signal } from '../../dev/processes.ts';
@@ -20,6 +20,8 @@ export interface TestRedis {
   shutdown(): Promise<void>;
   /** On the same port, after whatever happened to it; `empty` as on a new machine, else with its data. */
   restart(options?: { empty?: boolean }): Promise<void>;
+  /** Copies its data as they are now. @returns what restarts it from the copy, as from an old backup */
+  copy(): Promise<() => Promise<void>>;
   /** Whether a text stands in any key or value. */
   contains(text: string): Promise<boolean>;
   /** The names and addresses of the clients that are connected. */
@@ -67,6 +69,17 @@ export async function createRedis(): Promise<TestRedis> {
       await server.stop();
       if (empty) await rm(join(folder, 'redis', 'appendonlydir'), { recursive: true, force: true });
       await server.start();
+    },
+    async copy() {
+      const [data, kept] = [join(folder, 'redis'), join(folder, 'kept')];
+      await rm(kept, { recursive: true, force: true });
+      await cp(data, kept, { recursive: true });
+      return async () => {
+        await server.stop();
+        await rm(data, { recursive: true, force: true });
+        await cp(kept, data, { recursive: true });
+        await server.start();
+      };
     },
     contains: (text) =>
       ask(async (client) => {

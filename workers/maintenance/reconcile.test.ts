@@ -8,6 +8,7 @@ import { Interrupted } from '../../common/patience.ts';
 import { createDatabase, type Database } from '../../common/postgres.ts';
 import { Queues } from '../../common/queues.ts';
 import { closeRedis, createRedis, untilReady, type Redis } from '../../common/redis.ts';
+import { ProfileCache } from '../../common/users/profile-cache.ts';
 import { useStores } from '../../test/support/stores.ts';
 import { rebuildBoards } from './rebuild.ts';
 import { reconcile, type ReconcileDeps } from './reconcile.ts';
@@ -50,6 +51,8 @@ describe('reconcile', () => {
     index: new BoardIndex(redis),
     table: new BoardTable(db),
     db,
+    redis,
+    cache: new ProfileCache(redis),
     queues,
     log,
     signal: new AbortController().signal,

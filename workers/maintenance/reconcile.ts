@@ -4,8 +4,8 @@ import { boardId, type BoardRef, type Entry } from '../../common/board/board.ts'
 import { newId } from '../../common/ids.ts';
 import type { Logger } from '../../common/logger.ts';
 import { delay } from '../../common/patience.ts';
-import type { Database } from '../../common/postgres.ts';
 import type { MaintenanceJobs, Queues } from '../../common/queues.ts';
+import { reconcileProfiles, type ReconcileProfilesDeps } from './reconcile-profiles.ts';
 
 /** What a reconciliation found. */
 export interface Reconciliation {
@@ -13,7 +13,7 @@ export interface Reconciliation {
   readonly boards: number;
   /** rows of Postgres held against Redis */
   readonly compared: number;
-  /** users whose entries were missing, wrong, or too many; each is being repaired */
+  /** users whose entries were missing, wrong or too many, or whose profile was wrong; each is being repaired */
   readonly drifted: number;
 }
 
@@ -25,19 +25,18 @@ const SETTLE_MS = 250;
 const SETTLE_TRIES = 4;
 const RECHECK_USERS = 100;
 
-export interface ReconcileDeps {
+export interface ReconcileDeps extends ReconcileProfilesDeps {
   readonly index: BoardIndex;
   readonly table: BoardTable;
-  readonly db: Database;
   readonly queues: Queues;
   readonly log: Logger;
-  readonly signal: AbortSignal;
   /** whether this process is applying completions just now */
   readonly isBusy: () => boolean;
 }
 
 /**
- * Holds every row of the boards in Postgres against Redis, and has each user that differs repaired in the user's own
+ * Holds every row of the boards in Postgres, and every profile in Redis, against the other store. Profiles that differ are put
+ * right here. Of the boards it has each user that differs repaired in the user's own
  * line, so that a repair cannot race with play. Memory is that of one chunk of each side. Players go first: between chunks it
  * rests while completions are being applied.
  */
@@ -68,6 +67,10 @@ export async function reconcile(
         );
       }
     }
+    const profiles = await reconcileProfiles(deps);
+    if (profiles.length > 0)
+      log.warn({ drifted: profiles.length }, 'profiles in Redis differed from Postgres');
+    for (const userId of profiles) drifted.add(userId);
     await db('reconciliations')
       .where({ id })
       .update({ finished_at: new Date(), compared, drifted: drifted.size });

@@ -1,0 +1,187 @@
+import { expect } from 'chai';
+import { Redis } from 'ioredis';
+import { after, afterEach, before } from 'mocha';
+import { createDatabase, type Database } from '../../common/postgres.ts';
+import { Listener, Stream } from '../live/viewers.ts';
+import { administrator } from '../support/administrator.ts';
+import { eventually } from '../support/eventually.ts';
+import { call, Player } from '../support/player.ts';
+import { useStores } from '../support/stores.ts';
+import { useSystem } from '../support/system.ts';
+
+/** However Redis comes back, what it knows of users is right within this, milliseconds; and a machine under load is slow. */
+const within = { timeoutMs: 10_000 };
+
+describe('what Redis knows of users', function () {
+  this.timeout(60_000);
+  const stores = useStores();
+  const system = useSystem(stores, { realtime: 1 });
+  const api = (): string => system.api[0]!.url;
+  const live = (): string => system.realtime[0]!.url;
+  let db: Database;
+  let admin: Player;
+  const listeners: Listener[] = [];
+  const streams: Stream[] = [];
+
+  before(async () => {
+    db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 2 }, 'seed');
+    admin = await administrator(stores.databaseUrl, api());
+  });
+  afterEach(async () => {
+    for (const { socket } of listeners.splice(0)) socket.disconnect();
+    await Promise.all(streams.splice(0).map((one) => one.close()));
+  });
+  after(() => db.destroy());
+
+  const watch = async (player: Player): Promise<[Listener, Stream]> => {
+    const listener = new Listener(live(), player.token);
+    listeners.push(listener);
+    expect(await listener.handshake).to.deep.equal({ code: 'connected' });
+    const authorization = `Bearer ${player.token}`;
+    const stream = await Stream.open(live(), '/leaderboards/global/stream', { authorization });
+    streams.push(stream);
+    return [listener, stream];
+  };
+  const ban = (player: Player, method = 'POST') =>
+    call(api(), method, `/admin/users/${player.userId}/ban`, {
+      token: admin.token,
+      ...(method === 'POST' && { body: { reason: 'cheating' } }),
+    });
+  const answersTo = async ({ token }: Player) => {
+    const { status, body } = await call(api(), 'GET', '/users/me', { token });
+    return [status, body.code ?? body.username];
+  };
+  const names = async (): Promise<Record<string, string>> => {
+    const { body } = await call(api(), 'GET', '/leaderboards/global?limit=100');
+    const entries = body.entries as { userId: string; username: string }[];
+    return Object.fromEntries(entries.map(({ userId, username }) => [userId, username]));
+  };
+  const joined = async (count: number): Promise<Player[]> => {
+    const players: Player[] = [];
+    for (let i = 0; i < count; i += 1) {
+      const player = await Player.join(api());
+      expect((await player.play(api())).status).to.equal(200);
+      players.push(player);
+    }
+    return players;
+  };
+  const ready = () =>
+    eventually(async () => expect((await call(api(), 'GET', '//readyz')).status).to.equal(200), within);
+  const emptied = () =>
+    eventually(async () => expect(await db('user_changes').select('user_id')).to.deep.equal([]), within);
+
+  it('is not what an old dump says, when Redis is restored from one', async () => {
+    const [banned, erased, renamed, freed] = await joined(4);
+    await ban(freed!);
+    for (const player of [banned!, erased!, renamed!]) await answersTo(player);
+    const restore = await stores.redis.copy();
+    await ban(banned!);
+    await ban(freed!, 'DELETE');
+    expect((await call(api(), 'DELETE', '/users/me', { token: erased!.token })).status).to.equal(204);
+    const name = `renamed${process.pid}`;
+    await call(api(), 'PATCH', '/users/me', { token: renamed!.token, body: { username: name } });
+    await restore();
+    await ready();
+    await eventually(async () => {
+      expect(await answersTo(banned!)).to.deep.equal([403, 'USER_BANNED']);
+      expect(await answersTo(erased!)).to.deep.equal([401, 'UNAUTHENTICATED']);
+      expect(await answersTo(renamed!)).to.deep.equal([200, name]);
+      expect(await answersTo(freed!)).to.deep.equal([200, freed!.username]);
+      expect((await call(api(), 'GET', `/users/${erased!.userId}`)).status).to.equal(404);
+      const shown = await names();
+      expect(shown).not.to.have.any.keys(banned!.userId, erased!.userId);
+      expect(shown).to.include({ [renamed!.userId]: name, [freed!.userId]: freed!.username });
+    }, within);
+  });
+
+  it('is told when it returns what happened while it was away, and so are open sockets and streams', async () => {
+    const [banned, freed] = await joined(2);
+    await ban(freed!);
+    const [listener, stream] = await watch(banned!);
+    await emptied();
+    await stores.redis.kill9();
+    // Postgres has taken it: the operator is not asked to repeat it.
+    expect((await ban(banned!)).status).to.equal(200);
+    expect((await ban(freed!, 'DELETE')).status).to.equal(200);
+    await stores.redis.restart();
+    await ready();
+    await Promise.all([listener.ended, stream.ended]);
+    await eventually(async () => {
+      expect(await answersTo(banned!)).to.deep.equal([403, 'USER_BANNED']);
+      expect(await answersTo(freed!)).to.deep.equal([200, freed!.username]);
+      const shown = await names();
+      expect(shown).not.to.have.property(banned!.userId);
+      expect(shown).to.have.property(freed!.userId);
+    }, within);
+    expect(listener.of('session:closed')).to.deep.equal([{ code: 'USER_BANNED' }]);
+    await emptied();
+  });
+
+  it('is told of what was changed past Laurel, by hand in Postgres', async () => {
+    const [banned, renamed, demoted] = await joined(3);
+    const [listener, stream] = await watch(banned!);
+    const [withdrawn] = await watch(demoted!);
+    await answersTo(renamed!);
+    stores.redis.freeze();
+    await db('users').where({ id: banned!.userId }).update({ banned_at: new Date() });
+    await db('users').where({ id: renamed!.userId }).update({ username: 'by hand' });
+    await db('users').where({ id: demoted!.userId }).increment('token_epoch');
+    stores.redis.thaw();
+    await Promise.all([listener.ended, stream.ended, withdrawn.ended]);
+    expect(withdrawn.of('session:closed')).to.deep.equal([{ code: 'UNAUTHENTICATED' }]);
+    await eventually(async () => {
+      expect(await answersTo(banned!)).to.deep.equal([403, 'USER_BANNED']);
+      expect(await answersTo(renamed!)).to.deep.equal([200, 'by hand']);
+      const shown = await names();
+      expect(shown).not.to.have.property(banned!.userId);
+      expect(shown).to.have.property(renamed!.userId, 'by hand');
+    }, within);
+  });
+
+  it('does not outlive a Postgres that was restored from an older backup', async () => {
+    const [vanished] = await joined(1);
+    await answersTo(vanished!);
+    const [listener] = await watch(vanished!);
+    // What a restore does: rows and the sequence are older, and no trigger has seen it.
+    await db.transaction(async (trx) => {
+      await trx.raw('alter table users disable trigger user');
+      await trx('refresh_tokens').delete();
+      await trx('sessions').delete();
+      await trx('achievements').delete();
+      await trx('users').where({ id: vanished!.userId }).delete();
+      await trx.raw(`select setval('users_revision', last_value - 1) from users_revision`);
+      await trx.raw('alter table users enable trigger user');
+    });
+    expect((await listener.ended) && listener.of('session:closed')).to.deep.equal([
+      { code: 'UNAUTHENTICATED' },
+    ]);
+    await eventually(
+      async () => expect(await answersTo(vanished!)).to.deep.equal([404, 'USER_NOT_FOUND']),
+      within,
+    );
+  });
+
+  it('is put right by reconciliation, which counts it', async () => {
+    const [banned, kept] = await joined(2);
+    await ban(banned!);
+    await answersTo(kept!);
+    await emptied();
+    const redis = new Redis(stores.redis.url);
+    const keys = await redis.keys(`*{${banned!.userId}}*`);
+    const key = keys.find((one) => one.includes('user:')) ?? '';
+    const profile = JSON.parse((await redis.hget(key, 'profile')) ?? '{}') as object;
+    expect(profile).to.include({ banned: true });
+    expect(await redis.ttl(key)).to.be.within(1, 300);
+    await redis.hset(key, { profile: JSON.stringify({ ...profile, banned: false }), revision: '9999999' });
+    const asked = await call(api(), 'POST', '/admin/reconciliations', { token: admin.token });
+    expect(asked.status).to.equal(202);
+    await eventually(async () => {
+      const { body } = await call(api(), 'GET', '/admin/reconciliations', { token: admin.token });
+      const drifted = (body.reconciliations as { drifted: number }[]).map((one) => one.drifted);
+      expect(drifted).to.include(1);
+    }, within);
+    expect(JSON.parse((await redis.hget(key, 'profile')) ?? '{}')).to.include({ banned: true });
+    await redis.quit();
+    expect(await answersTo(banned!)).to.deep.equal([403, 'USER_BANNED']);
+  });
+});
