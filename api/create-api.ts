@@ -22,7 +22,7 @@ import { actionRoutes } from './actions/routes.ts';
 import { Actions } from './actions/actions.ts';
 import { Backlog } from './actions/backlog.ts';
 import { Completions } from './actions/completions.ts';
-import { bullBoard } from './admin/bull-board.ts';
+import { bullBoard, BULL_BOARD_PATH } from './admin/bull-board.ts';
 import { catalogAdminRoutes } from './admin/catalog-routes.ts';
 import { featureRoutes } from './admin/features-routes.ts';
 import { moderationRoutes } from './admin/moderation-routes.ts';
@@ -168,10 +168,13 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
   const operators = adminSession({
     accessTokens,
     directory,
+    sessions,
     signIn,
     security,
     secureCookies: config.NODE_ENV === 'production',
-    inside: bullBoard(queues),
+    behindProxy: config.TRUSTED_PROXIES > 0,
+    inside: bullBoard({ queues, db, security }),
+    home: BULL_BOARD_PATH,
   });
   const answer = createApp({
     config,

@@ -7,7 +7,7 @@ export interface AuditEntry {
   readonly actor: string;
   /** as `leaderboard.create`, `user.ban` */
   readonly action: string;
-  readonly subject: string;
+  readonly subject: string | null;
   readonly details: Record<string, unknown>;
 }
 

@@ -1,32 +1,60 @@
 import type Koa from 'koa';
-import { AccessTokenError, type AccessTokens } from '../../common/identity/access-tokens.ts';
+import { AccessTokenError, type AccessTokens, type Identity } from '../../common/identity/access-tokens.ts';
 import { currentIdentity } from '../../common/identity/access.ts';
-import type { UserDirectory } from '../../common/users/user-directory.ts';
+import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import { Problem } from '../http/problem.ts';
 import type { SecurityLog } from '../http/security-log.ts';
+import type { Sessions } from '../identity/sessions.ts';
 import type { SignIn } from '../identity/sign-in.ts';
-import { signInPage, signInStyle, STYLE_PATH } from './sign-in-page.ts';
+import { readForm } from './form.ts';
+import { refuseForeignOrigin } from './origin.ts';
+import { signInPage, signInStyle, signOutPage, SIGN_OUT_PATH, STYLE_PATH } from './sign-in-page.ts';
 
 export interface AdminSessionDeps {
   readonly accessTokens: AccessTokens;
   readonly directory: UserDirectory;
+  readonly sessions: Sessions;
   readonly signIn: SignIn;
   readonly security: SecurityLog;
   readonly secureCookies: boolean;
-  /** what only a signed-in administrator reaches */
+  /** a proxy in front sets `X-Forwarded-Host` */
+  readonly behindProxy: boolean;
+  /** what only a signed-in administrator reaches; it finds the administrator's id in `ctx.state.userId` */
   readonly inside: Koa.Middleware;
+  /** where an administrator arrives */
+  readonly home: string;
 }
 
 const COOKIE = 'laurel_admin';
 const safeMethods = new Set(['GET', 'HEAD']);
-const FORM_LIMIT = 4096;
+
+/**
+ * The content security policy of operators' pages: their own files and nothing else. `base-uri 'self'` because Bull Board's page has
+ * a `<base>` element.
+ *
+ * @param style further sources of `style-src`
+ */
+export const pagePolicy = (style = ''): string =>
+  `default-src 'self'; style-src 'self'${style}; img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'`;
+
+/** Where to go after sign-in: one of our own pages, never an address elsewhere. */
+const isOwnPage = (path: string): boolean =>
+  /^\/admin(?:\/[\w/.?=&%-]*)?$/.test(path) && !path.includes('..');
+
+/** The page that showed the form, which is the one that the operator had asked for. */
+function pageBefore(ctx: Koa.Context): string {
+  const { pathname, search } = new URL(ctx.get('referer') || 'none:', 'none:');
+  return pathname === '/admin/sign-in' ? '' : pathname + search;
+}
 
 /**
  * Everything below /admin, behind a sign-in of its own. The cookie is an access token of an administrator that no script can read
- * and no other site can send. Nobody gets further without it: neither pages nor the APIs behind them.
+ * and no other site can send; it is good for as long as its session lasts. Nobody gets further without it: neither pages nor the APIs
+ * behind them.
  */
 export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
-  const { accessTokens, directory, signIn, security, secureCookies, inside } = deps;
+  const { accessTokens, directory, sessions, signIn, security, secureCookies, behindProxy, inside, home } =
+    deps;
   const cookie = {
     httpOnly: true,
     sameSite: 'strict' as const,
@@ -35,120 +63,118 @@ export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
     overwrite: true,
   };
 
-  /** @throws FORBIDDEN for a user who is signed in and is no administrator */
-  async function administrator(ctx: Koa.Context): Promise<string | undefined> {
-    const token = ctx.cookies.get(COOKIE) ?? /^Bearer +([^ ]+)$/i.exec(ctx.get('authorization'))?.[1];
-    if (token === undefined) return undefined;
+  function setCookie(ctx: Koa.Context, token: string | null, maxAgeS?: number): void {
+    // Behind a proxy that ends TLS the connection here is plain; the cookie is for the browser's.
+    (ctx.cookies as { secure?: boolean }).secure = secureCookies;
+    ctx.cookies.set(COOKIE, token, { ...cookie, ...(maxAgeS !== undefined && { maxAge: maxAgeS * 1000 }) });
+  }
+
+  async function verified(token: string): Promise<Identity | undefined> {
     try {
-      const verified = await accessTokens.verify(token);
-      const profile = await directory.find(verified.userId);
-      const identity = profile && currentIdentity(verified, profile);
-      if (!identity || profile.banned) return undefined;
-      if (identity.role !== 'admin') throw new Problem('FORBIDDEN', 'This is for administrators.');
-      return identity.userId;
+      return await accessTokens.verify(token);
     } catch (error) {
       if (error instanceof AccessTokenError) return undefined;
       throw error;
     }
   }
 
+  /** @throws FORBIDDEN for a user who is signed in and is no administrator */
+  async function administrator(ctx: Koa.Context): Promise<Identity | undefined> {
+    const fromCookie = ctx.cookies.get(COOKIE);
+    const token = fromCookie ?? /^Bearer +([^ ]+)$/i.exec(ctx.get('authorization'))?.[1];
+    const said = token === undefined ? undefined : await verified(token);
+    if (!said) return undefined;
+    const profile = await directory.find(said.userId);
+    const identity = profile && currentIdentity(said, profile);
+    if (!identity || profile.banned) return undefined;
+    if (identity.role !== 'admin') throw new Problem('FORBIDDEN', 'This is for administrators.');
+    if (fromCookie !== undefined && !(await sessions.isOpen(identity.userId, identity.sessionId)))
+      return undefined;
+    return identity;
+  }
+
+  async function administratorSigningIn(ctx: Koa.Context, form: URLSearchParams): Promise<UserProfile> {
+    const profile = await signIn({
+      username: form.get('username') ?? '',
+      password: form.get('password') ?? '',
+      ip: ctx.state['ip'] as string,
+    });
+    if (profile.role !== 'admin') throw new Problem('FORBIDDEN', 'This is for administrators.');
+    return profile;
+  }
+
   async function handleSignIn(ctx: Koa.Context): Promise<void> {
     const form = await readForm(ctx);
-    const context = { ip: ctx.state['ip'] as string, method: ctx.method, route: ctx.path };
-    try {
-      const profile = await signIn({
-        username: form.get('username') ?? '',
-        password: form.get('password') ?? '',
-        ip: context.ip,
-      });
-      if (profile.role !== 'admin') throw new Problem('FORBIDDEN', 'This is for administrators.');
-      const { token, expiresIn } = accessTokens.issue({ ...profile, sessionId: 'admin' });
-      // Behind a proxy that ends TLS the connection here is plain; the cookie is for the browser's.
-      (ctx.cookies as { secure?: boolean }).secure = secureCookies;
-      ctx.cookies.set(COOKIE, token, { ...cookie, maxAge: expiresIn * 1000 });
-      security.record('admin_signed_in', { ...context, userId: profile.userId });
-      ctx.redirect('/admin');
-      ctx.status = 303;
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      security.refused(error, context);
-      ctx.status = error.status;
-      ctx.set(error.headers);
-      showPage(ctx, error.message);
+    const next = form.get('next') ?? pageBefore(ctx);
+    ctx.state['problemPage'] = ({ message }: Problem) => signInPage({ problem: message, next });
+    const profile = await administratorSigningIn(ctx, form);
+    const { accessToken, expiresIn } = await sessions.open(profile);
+    setCookie(ctx, accessToken, expiresIn);
+    security.record('admin_signed_in', {
+      ip: ctx.state['ip'] as string,
+      userId: profile.userId,
+      method: ctx.method,
+      route: ctx.path,
+    });
+    seeOther(ctx, isOwnPage(next) ? next : '/admin');
+  }
+
+  /** Ends the login of the cookie for good: a copy of it opens nothing any more. */
+  async function handleSignOut(ctx: Koa.Context): Promise<void> {
+    const identity = await verified(ctx.cookies.get(COOKIE) ?? '');
+    if (identity?.sessionId !== undefined) await sessions.end(identity.userId, identity.sessionId);
+    setCookie(ctx, null);
+    seeOther(ctx, '/admin');
+  }
+
+  /** Somebody who is not signed in gets the page to do so; a program gets a problem. */
+  function askToSignIn(ctx: Koa.Context): void {
+    if (safeMethods.has(ctx.method)) {
+      if (ctx.path === '/admin' || ctx.path === '/admin/') return showPage(ctx, signInPage());
+      if (wantsPage(ctx)) {
+        ctx.status = 401;
+        return showPage(ctx, signInPage());
+      }
     }
+    throw new Problem('UNAUTHENTICATED', 'Sign in as an administrator at /admin.');
   }
 
   return async (ctx, next) => {
-    if (ctx.path !== '/admin' && !ctx.path.startsWith('/admin/')) return next();
+    const { path } = ctx;
+    if (path !== '/admin' && !path.startsWith('/admin/')) return next();
+    const isSafe = safeMethods.has(ctx.method);
     ctx.set('Cache-Control', 'no-store');
-    if (!safeMethods.has(ctx.method)) refuseForeignOrigin(ctx);
-    if (ctx.path === STYLE_PATH && safeMethods.has(ctx.method)) {
+    ctx.set('Content-Security-Policy', pagePolicy());
+    if (path === STYLE_PATH && isSafe) {
       ctx.type = 'text/css; charset=utf-8';
       ctx.body = signInStyle;
       return;
     }
-    if ((ctx.path === '/admin/sign-in' || ctx.path === '/admin') && ctx.method === 'POST')
-      return handleSignIn(ctx);
-    const userId = await administrator(ctx);
-    if (userId === undefined) {
-      if (ctx.path === '/admin' && safeMethods.has(ctx.method)) return showPage(ctx);
-      if (safeMethods.has(ctx.method) && ctx.accepts('json', 'html') === 'html') {
-        ctx.status = 401;
-        return showPage(ctx);
-      }
-      throw new Problem('UNAUTHENTICATED', 'Sign in as an administrator at /admin.');
+    if (wantsPage(ctx)) ctx.state['problemPage'] = ({ message }: Problem) => signInPage({ problem: message });
+    if (!isSafe) refuseForeignOrigin(ctx, behindProxy);
+    if (ctx.method === 'POST') {
+      if (path === '/admin' || path === '/admin/sign-in') return handleSignIn(ctx);
+      if (path === SIGN_OUT_PATH) return handleSignOut(ctx);
     }
-    if (ctx.path === '/admin/sign-out' && ctx.method === 'POST') {
-      ctx.cookies.set(COOKIE, null, cookie);
-      ctx.redirect('/admin');
-      ctx.status = 303;
-      return;
-    }
-    ctx.state['userId'] = userId;
-    if (ctx.path === '/admin') return ctx.redirect('/admin/queues');
-    if (!safeMethods.has(ctx.method)) {
-      security.record('admin_action', {
-        ip: ctx.state['ip'] as string,
-        userId,
-        method: ctx.method,
-        route: ctx.path.slice(0, 200),
-      });
-    }
+    const identity = await administrator(ctx);
+    if (!identity) return askToSignIn(ctx);
+    ctx.state['userId'] = identity.userId;
+    if (isSafe && (path === '/admin' || path === '/admin/' || path === '/admin/sign-in'))
+      return ctx.redirect(home);
+    if (isSafe && path === SIGN_OUT_PATH) return showPage(ctx, signOutPage(home));
     return inside(ctx, next);
   };
 }
 
-function showPage(ctx: Koa.Context, problem?: string): void {
+/** Browsers ask for HTML by name; programs ask for JSON, or for anything. */
+const wantsPage = (ctx: Koa.Context): boolean => ctx.accepts('json', 'html') === 'html';
+
+function showPage(ctx: Koa.Context, page: string): void {
   ctx.type = 'text/html; charset=utf-8';
-  ctx.body = signInPage(problem);
+  ctx.body = page;
 }
 
-/** A browser names the page's origin in every unsafe request: only our own pages may send them. Tools name none. */
-function refuseForeignOrigin(ctx: Koa.Context): void {
-  const origin = ctx.get('origin') || ctx.get('referer');
-  if (origin === '') return;
-  let host: string | undefined;
-  try {
-    host = new URL(origin).host;
-  } catch {
-    host = undefined;
-  }
-  if (host === undefined || host !== ctx.host) {
-    throw new Problem('FORBIDDEN', 'Requests that change something must come from Laurel’s own pages.', {
-      security: { event: 'foreign_origin_refused' },
-    });
-  }
-}
-
-async function readForm(ctx: Koa.Context): Promise<URLSearchParams> {
-  if (!ctx.is('urlencoded'))
-    throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send username and password as a form does.');
-  if (Number(ctx.get('content-length')) > FORM_LIMIT)
-    throw new Problem('PAYLOAD_TOO_LARGE', 'The form is too large.');
-  let text = '';
-  for await (const chunk of ctx.req) {
-    text += String(chunk);
-    if (text.length > FORM_LIMIT) throw new Problem('PAYLOAD_TOO_LARGE', 'The form is too large.');
-  }
-  return new URLSearchParams(text);
+function seeOther(ctx: Koa.Context, path: string): void {
+  ctx.redirect(path);
+  ctx.status = 303;
 }

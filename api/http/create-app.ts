@@ -57,6 +57,8 @@ const withSecurityHeaders = helmet({
     },
   },
   crossOriginResourcePolicy: { policy: 'cross-origin' },
+  // Not `no-referrer`: under that a page's own forms carry `Origin: null`, as if they came from another site.
+  referrerPolicy: { policy: 'same-origin' },
   strictTransportSecurity: { maxAge: 31_536_000, includeSubDomains: false },
 });
 
@@ -334,6 +336,12 @@ function sendProblem(ctx: Koa.Context, problem: Problem, requestId: string, log:
   ctx.set(problem.headers);
   ctx.remove('ETag');
   ctx.set('Cache-Control', 'no-store');
+  const page = (ctx.state as { problemPage?: (problem: Problem) => string }).problemPage;
+  if (page) {
+    ctx.body = page(problem);
+    ctx.type = 'text/html; charset=utf-8';
+    return;
+  }
   ctx.body = JSON.stringify(problem.toBody(ctx.path));
   ctx.type = 'application/problem+json';
 }

@@ -123,6 +123,23 @@ export class Sessions {
       .update({ revoked_at: new Date(), revoked_because: 'logout' });
   }
 
+  /** Whether a login of the user's has not ended. */
+  async isOpen(userId: string, sessionId: string | undefined): Promise<boolean> {
+    if (sessionId === undefined) return false;
+    const session = await this.#db<{ id: string; user_id: string; revoked_at: Date | null }>('sessions')
+      .where({ id: sessionId, user_id: userId })
+      .first('revoked_at');
+    return session !== undefined && session.revoked_at === null;
+  }
+
+  /** Ends a login of the user's. Ending it again changes nothing. */
+  async end(userId: string, sessionId: string): Promise<void> {
+    await this.#db('sessions')
+      .where({ id: sessionId, user_id: userId })
+      .whereNull('revoked_at')
+      .update({ revoked_at: new Date(), revoked_because: 'sign-out' });
+  }
+
   /** Whether a signature was made with the key of a login that has not ended. */
   async verifySignature(
     userId: string,
@@ -136,11 +153,7 @@ export class Sessions {
       const expected = createHmac('sha256', signingKey(secret, sessionId)).update(text).digest();
       return given.length === expected.length && timingSafeEqual(given, expected);
     });
-    if (!matches) return false;
-    const session = await this.#db<{ id: string; user_id: string; revoked_at: Date | null }>('sessions')
-      .where({ id: sessionId, user_id: userId })
-      .first('revoked_at');
-    return session !== undefined && session.revoked_at === null;
+    return matches && this.isOpen(userId, sessionId);
   }
 
   #tokenRow(sessionId: string, token: string) {

@@ -4,9 +4,12 @@ import formats from 'ajv-formats';
 import { Queue } from 'bullmq';
 import { expect } from 'chai';
 import { after, before } from 'mocha';
+import { createLogger } from '../../common/logger.ts';
 import { createDatabase } from '../../common/postgres.ts';
 import { partitionQueue } from '../../common/queues.ts';
+import { closeRedis, createRedis, untilReady } from '../../common/redis.ts';
 import { ensureUser } from '../../common/seed.ts';
+import { UserDirectory } from '../../common/users/user-directory.ts';
 import { eventually } from '../support/eventually.ts';
 import { call, Player, type Answer } from '../support/player.ts';
 import { useStores } from '../support/stores.ts';
@@ -130,12 +133,82 @@ describe('operators', () => {
       );
     });
 
-    it('ends with sign-out', async () => {
+    it('takes a form whose page has no origin to name, if the browser says that the page is ours', async () => {
+      const form = { username: 'operator', password: PASSWORD };
+      const own = { origin: 'null', 'sec-fetch-site': 'same-origin' };
+      expect((await submit(form, own)).status).to.equal(303);
+      const foreign = { origin: 'null', 'sec-fetch-site': 'cross-site' };
+      expect((await submit(form, foreign)).status).to.equal(403);
+    });
+
+    it('works behind a proxy that ends TLS', async () => {
+      const proxied = await startTier('api', stores, { NODE_ENV: 'production', TRUSTED_PROXIES: '1' });
+      try {
+        const form = { username: 'operator', password: PASSWORD };
+        const through = (origin: string): Record<string, string> => ({
+          origin,
+          'x-forwarded-for': '203.0.113.7',
+          'x-forwarded-proto': 'https',
+          'x-forwarded-host': 'laurel.example',
+        });
+        const signedIn = await submit(form, through('https://laurel.example'), proxied.url);
+        expect(signedIn.status).to.equal(303);
+        expect(signedIn.headers.get('location')).to.match(/^\/admin/);
+        expect((await submit(form, through('https://evil.example'), proxied.url)).status).to.equal(403);
+      } finally {
+        await proxied.stop();
+      }
+    });
+
+    it('leads to no other site afterwards', async () => {
+      const lead = async (next: string): Promise<string | null> =>
+        (await submit({ username: 'operator', password: PASSWORD, next })).headers.get('location');
+      expect(await lead('/admin/queues/queue/completions-3?status=failed')).to.equal(
+        '/admin/queues/queue/completions-3?status=failed',
+      );
+      for (const next of [
+        'https://evil.example',
+        '//evil.example',
+        '/admin/../x',
+        '/administer',
+        '/admin\\evil',
+      ])
+        expect(await lead(next), next).to.equal('/admin');
+    });
+
+    it('holds for as long as the account is an administrator’s', async () => {
+      const db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 2 }, 'test');
+      const redis = createRedis(stores.redis.url, 'commands', createLogger('test', 'silent'));
+      try {
+        await untilReady(redis, 5000);
+        const directory = new UserDirectory(db, redis);
+        await ensureUser(db, 'demoted', PASSWORD, 'admin');
+        const signedIn = await submit({ username: 'demoted', password: PASSWORD });
+        const mine = (signedIn.headers.get('set-cookie') ?? '').split(';')[0]!;
+        expect((await ask('GET', '/admin/queues/', { cookie: mine })).status).to.equal(200);
+        const [row] = await db('users')
+          .where({ username: 'demoted' })
+          .update({ role: 'player', updated_at: new Date() })
+          .returning('id');
+        await directory.changed(row.id);
+        await eventually(async () =>
+          expect((await ask('GET', '/admin/queues/', { cookie: mine })).status).to.be.oneOf([401, 403]),
+        );
+      } finally {
+        await Promise.all([db.destroy(), closeRedis(redis)]);
+      }
+    });
+
+    it('ends with sign-out, for every copy of the cookie', async () => {
+      const signedIn = await submit({ username: 'operator', password: PASSWORD });
+      const own = (signedIn.headers.get('set-cookie') ?? '').split(';')[0]!;
+      expect((await ask('GET', '/admin/queues/', { cookie: own })).status).to.equal(200);
       const response = await fetch(`${api()}/admin/sign-out`, {
         method: 'POST',
         redirect: 'manual',
-        headers: { cookie },
+        headers: { cookie: own },
       });
+      expect((await ask('GET', '/admin/queues/api/queues', { cookie: own })).status).to.equal(401);
       expect(response.status).to.equal(303);
       expect(response.headers.get('set-cookie')).to.match(
         /^laurel_admin=; path=\/admin; expires=Thu, 01 Jan 1970/,
@@ -186,6 +259,43 @@ describe('operators', () => {
       ]);
     });
 
+    it('does nothing but retry failed jobs, for administrators too', async () => {
+      const base = '/admin/queues/api/queues';
+      const job = `${base}/completions-0/kept`;
+      await queue.add('completion', { kind: 'no such kind' }, { jobId: 'kept', delay: 600_000 });
+      const before = await queue.getJobCounts();
+      for (const [method, path] of [
+        ['PUT', `${base}/pause`],
+        ['PUT', `${base}/resume`],
+        ...['pause', 'resume', 'empty', 'obliterate', 'promote', 'concurrency', 'rate-limit'].map(
+          (what) => ['PUT', `${base}/completions-0/${what}`] as const,
+        ),
+        ['PUT', `${base}/completions-0/rate-limit/release`],
+        ...['failed', 'delayed', 'completed'].map(
+          (state) => ['PUT', `${base}/completions-0/clean/${state}`] as const,
+        ),
+        ['PUT', `${base}/completions-0/retry/completed`],
+        ['POST', `${base}/completions-0/add`],
+        ...['retry', 'clean', 'promote', 'remove-unprocessed-children'].map(
+          (what) => ['PUT', `${job}/${what}`] as const,
+        ),
+        ...['update-data', 'delay', 'priority'].map((what) => ['PATCH', `${job}/${what}`] as const),
+        ['PUT', `${base}/maintenance/job-schedulers/reconcile/remove`],
+        ['PUT', `${base}/maintenance/job-schedulers/reconcile/run`],
+        ['PATCH', `${base}/maintenance/job-schedulers/reconcile`],
+        ['DELETE', job],
+        ['POST', '/admin/queues/api/metrics/history/purge'],
+      ] as const) {
+        const { status, body } = await ask(method, path, { cookie, origin: api() });
+        expect([status, body.code], `${method} ${path}`).to.deep.equal([403, 'FORBIDDEN']);
+      }
+      expect(await queue.getJobCounts()).to.deep.equal(before);
+      expect(await queue.isPaused()).to.equal(false);
+      expect(await queue.getGlobalConcurrency()).to.equal(1);
+      expect((await queue.getJob('kept'))?.opts.delay).to.equal(600_000);
+      await queue.remove('kept');
+    });
+
     it('retries a failed job', async () => {
       const job = await queue.add('completion', { kind: 'no such kind' }, { jobId: 'poison' });
       const finished = await eventually(async () => {
@@ -209,6 +319,15 @@ describe('operators', () => {
         expect(again?.finishedOn).to.be.above(finished);
         expect(await again!.isFailed()).to.equal(true);
       });
+      const all = await ask('PUT', '/admin/queues/api/queues/completions-0/retry/failed', { cookie });
+      expect(all.status).to.equal(200);
+      const db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 2 }, 'test');
+      const lines = await db('audit_log').where({ action: 'job.retry' }).orderBy('id');
+      await db.destroy();
+      expect(lines.map(({ subject, details }) => [subject, details])).to.deep.equal([
+        ['poison', { queue: 'completions-0', jobs: ['poison'] }],
+        [null, { queue: 'completions-0', jobs: ['poison'] }],
+      ]);
       // A poison job holds nobody up.
       expect((await player.play(api())).status).to.equal(200);
     });

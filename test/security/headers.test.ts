@@ -38,7 +38,7 @@ describe('headers that keep a browser from being turned against its user', () =>
     expect(headers.get('content-security-policy')).to.include("default-src 'self'");
     expect(headers.get('content-security-policy')).not.to.include('unsafe');
     expect(headers.get('x-frame-options')).to.equal('SAMEORIGIN');
-    expect(headers.get('referrer-policy')).to.equal('no-referrer');
+    expect(headers.get('referrer-policy')).to.equal('same-origin');
     expect(headers.get('x-content-type-options')).to.equal('nosniff');
   });
 
