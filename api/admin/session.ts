@@ -43,7 +43,9 @@ const isOwnPage = (path: string): boolean =>
 
 /** The page that showed the form, which is the one that the operator had asked for. */
 function pageBefore(ctx: Koa.Context): string {
-  const { pathname, search } = new URL(ctx.get('referer') || 'none:', 'none:');
+  const referer = ctx.get('referer');
+  if (!URL.canParse(referer)) return '';
+  const { pathname, search } = new URL(referer);
   return pathname === '/admin/sign-in' ? '' : pathname + search;
 }
 
