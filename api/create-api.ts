@@ -71,9 +71,9 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
 
   const db = createDatabase(config, 'api');
   shutdown.defer('postgres', () => db.destroy());
-  const redis = createRedis(redisUrl, 'commands', log);
+  const redis = createRedis(redisUrl, 'commands', log, config.REDIS_PREFIX);
   shutdown.defer('redis', () => closeRedis(redis));
-  const subscriber = createRedis(redisUrl, 'subscriber', log);
+  const subscriber = createRedis(redisUrl, 'subscriber', log, config.REDIS_PREFIX);
   shutdown.defer('redis events', () => closeRedis(subscriber));
   try {
     await Promise.all([redis, subscriber].map((client) => untilReady(client, START_TIMEOUT_MS)));

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import type { Redis } from 'ioredis';
+import type { Redis } from '../common/redis.ts';
 import { BoardIndex } from '../common/board/board-index.ts';
 import { BoardTable } from '../common/board/board-table.ts';
 import { boardAt, type BoardRef, type BoardSource, type Entry } from '../common/board/board.ts';

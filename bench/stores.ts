@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
+import { Redis } from '../common/redis.ts';
 import pg from 'pg';
 import { createDatabase, type Database } from '../common/postgres.ts';
 import { seedCatalog } from '../common/seed.ts';

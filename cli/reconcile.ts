@@ -30,7 +30,12 @@ const schema = Joi.object<Reconciliation>({
 
 /** Has a worker compare Redis with Postgres, and tells what it found. */
 export async function runReconcile(settings: Settings, options: { json?: boolean }): Promise<void> {
-  const redis = createRedis(settings.REDIS_URL, 'commands', createLogger('cli', 'silent'));
+  const redis = createRedis(
+    settings.REDIS_URL,
+    'commands',
+    createLogger('cli', 'silent'),
+    settings.REDIS_PREFIX,
+  );
   const queues = new Queues(redis, settings.QUEUE_PARTITIONS);
   try {
     await untilReady(redis, CONNECT_MS).catch((error: unknown) => {

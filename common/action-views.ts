@@ -1,4 +1,4 @@
-import { actionKey, parseResult, PENDING, type ActionStatus } from './actions.ts';
+import { parseResult, PENDING, type ActionStatus } from './actions.ts';
 import type { CompletionResult } from './events.ts';
 import type { Database } from './postgres.ts';
 import type { Redis } from './redis.ts';
@@ -50,7 +50,7 @@ export class ActionViews {
   /** One of a user's own actions. While Postgres is away, what Redis knows of one under way is not enough: it throws. */
   async find(userId: string, actionId: string): Promise<Action | undefined> {
     const [kept, rows] = await Promise.all([
-      this.#redis.get(actionKey(userId, actionId)).catch(() => null),
+      this.#redis.get(this.#redis.names.action(userId, actionId)).catch(() => null),
       this.#rows(userId).andWhere('a.id', actionId),
     ]);
     const row = rows[0];

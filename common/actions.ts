@@ -22,13 +22,6 @@ export interface CompletionName {
 /** A completion's name as the key of a map. No user id has a space. */
 export const nameOf = ({ userId, actionId }: CompletionName): string => `${userId} ${actionId}`;
 
-/** Where Redis keeps what is known of a completion: that it is under way, or its result. */
-export const actionKey = (userId: string, actionId: string): string =>
-  `laurel:{${userId}}:action:${actionId}`;
-
-/** Where Redis counts a user's open actions: a sorted set by expiry. */
-export const openActionsKey = (userId: string): string => `laurel:{${userId}}:open`;
-
 /** Results outlive every token that could ask for them again: a token's 5 minutes, and as long again. */
 export const RESULT_LIFETIME_S = 900;
 

@@ -1,4 +1,5 @@
 import Joi from 'joi';
+import { DEFAULT_REDIS_PREFIX } from './redis-names.ts';
 
 /** One environment variable: how it is read, what it means. The table below is the documentation's source. */
 export interface Variable<T> {
@@ -69,6 +70,13 @@ export const variables = {
     'Redis 7 (or Valkey), append-only file on. `npm start` brings its own when this is not set.',
     ['redis', 'rediss'],
   ),
+  REDIS_PREFIX: {
+    doc: 'What every key, queue and channel in Redis begins with. Installations on one Redis server need different ones, even in databases of their own: channels know no databases. The same on every process.',
+    schema: Joi.string()
+      .pattern(/^[A-Za-z0-9_.-]{1,40}$/)
+      .messages({ 'string.pattern.base': 'must be 1 to 40 letters, digits, `_`, `-` or `.`' })
+      .default(DEFAULT_REDIS_PREFIX),
+  } as Variable<string>,
   DATA_DIR: text('Where `npm start` keeps its stores and secrets.', '.data'),
   JWT_SECRETS: list(
     'Secrets of access tokens, newest first; the first signs, all verify. At least 32 bytes each.',

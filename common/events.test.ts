@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { Redis } from 'ioredis';
+import { Redis } from './redis.ts';
 import { eventually } from '../test/support/eventually.ts';
 import { useStores } from '../test/support/stores.ts';
 import { EventListener } from './events.ts';

@@ -4,20 +4,6 @@ import { unwrap, type Redis } from './redis.ts';
 import { periods, type Period } from './periods.ts';
 import { hasTexts, isObject } from './validate.ts';
 
-/** Redis channels. Events are hints about what has been committed; whoever misses one reads the state again. */
-export const channels = {
-  /** {@link BoardEvent}: published by the very script that changed the board, so that versions arrive in order. */
-  boards: 'laurel:boards',
-  /** {@link CompletionEvent}[]: the completions of one transaction. */
-  completions: 'laurel:completions',
-  /** {@link ActionEvent}[]: what spectators and waiting players hear of actions. Only the live tier listens. */
-  actions: 'laurel:actions',
-  /** {@link ChangeEvent}: something that processes keep in memory is no longer what it was. */
-  changes: 'laurel:changes',
-  /** {@link CompletionReply}[]: results for the API instance that waits for them. */
-  replies: (instanceId: string): string => `laurel:replies:${instanceId}`,
-} as const;
-
 /** A board's top 10 changed, or (`reset`) the board was made again. Ranks here are 0-based, -1 for none. */
 export interface BoardEvent {
   readonly leaderboard: string;
@@ -146,23 +132,23 @@ export class EventListener {
   }
 
   onBoard(handle: (event: BoardEvent) => void): Promise<void> {
-    return this.#listen(channels.boards, isBoardEvent, handle);
+    return this.#listen(this.#redis.names.channels.boards, isBoardEvent, handle);
   }
 
   onCompletions(handle: (events: CompletionEvent[]) => void): Promise<void> {
-    return this.#listen(channels.completions, isCompletionEvents, handle);
+    return this.#listen(this.#redis.names.channels.completions, isCompletionEvents, handle);
   }
 
   onChange(handle: (event: ChangeEvent) => void): Promise<void> {
-    return this.#listen(channels.changes, isChangeEvent, handle);
+    return this.#listen(this.#redis.names.channels.changes, isChangeEvent, handle);
   }
 
   onActions(handle: (events: ActionEvent[]) => void): Promise<void> {
-    return this.#listen(channels.actions, isActionEvents, handle);
+    return this.#listen(this.#redis.names.channels.actions, isActionEvents, handle);
   }
 
   onReplies(instanceId: string, handle: (replies: CompletionReply[]) => void): Promise<void> {
-    return this.#listen(channels.replies(instanceId), isReplies, handle);
+    return this.#listen(this.#redis.names.channels.replies(instanceId), isReplies, handle);
   }
 
   /** Calls back whenever events may have been missed: after every reconnection. */
@@ -174,7 +160,7 @@ export class EventListener {
     if (!this.#lost) return;
     this.#lost = false;
     // ioredis subscribes anew right after 'ready': what is read after the next reply cannot miss an event.
-    this.#redis.subscribe(channels.boards).then(
+    this.#redis.subscribe(this.#redis.names.channels.boards).then(
       () => {
         for (const handle of this.#resumed) handle();
       },
@@ -208,14 +194,14 @@ export class EventListener {
 
 /** Tells all processes that something they keep in memory has changed. Best effort: each also looks by itself, in time. */
 export async function announce(redis: Redis, event: ChangeEvent): Promise<void> {
-  await redis.publish(channels.changes, JSON.stringify(event)).catch(() => undefined);
+  await redis.publish(redis.names.channels.changes, JSON.stringify(event)).catch(() => undefined);
 }
 
 /** Tells all processes of several changes in one round trip. @throws when Redis has not taken all of them */
 export async function announceAll(redis: Redis, events: readonly ChangeEvent[]): Promise<void> {
   if (events.length === 0) return;
   const pipeline = redis.pipeline();
-  for (const event of events) pipeline.publish(channels.changes, JSON.stringify(event));
+  for (const event of events) pipeline.publish(redis.names.channels.changes, JSON.stringify(event));
   unwrap(await pipeline.exec());
 }
 
@@ -234,7 +220,7 @@ export class ActionAnnouncer {
     setImmediate(() => {
       const events = this.#waiting;
       this.#waiting = [];
-      this.#redis.publish(channels.actions, JSON.stringify(events)).catch(() => undefined);
+      this.#redis.publish(this.#redis.names.channels.actions, JSON.stringify(events)).catch(() => undefined);
     });
   }
 }

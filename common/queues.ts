@@ -186,7 +186,7 @@ export class Queues {
   /** @param redis a connection of use `commands`; the caller closes it */
   constructor(redis: Redis, partitions: number) {
     this.#redis = redis;
-    const producer = { connection: redis, skipVersionCheck: true };
+    const producer = { connection: redis, prefix: redis.names.prefix, skipVersionCheck: true };
     this.partitions = Array.from(
       { length: partitions },
       (_, partition) =>

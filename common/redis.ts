@@ -1,10 +1,19 @@
 import { readFileSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { circuitBreaker, ConsecutiveBreaker, handleAll, type CircuitBreakerPolicy } from 'cockatiel';
-import { Redis, type RedisOptions } from 'ioredis';
+import { Redis as Client, type RedisOptions } from 'ioredis';
 import type { Logger } from './logger.ts';
+import { RedisNames } from './redis-names.ts';
 
-export { Redis };
+/** A connection to Redis that knows what its installation's keys and channels are called. */
+export class Redis extends Client {
+  readonly names: RedisNames;
+
+  constructor(url: string, options: Omit<RedisOptions, 'replyMapping'> = {}, prefix?: string) {
+    super(url, options);
+    this.names = new RedisNames(prefix);
+  }
+}
 
 const reconnect = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 5), 1000);
 
@@ -26,14 +35,15 @@ const options = {
 /**
  * A connection to Redis, made for one kind of use. Connects in the background and for ever tries again; errors are
  * logged when the state changes, not at every attempt.
+ *
+ * @param prefix REDIS_PREFIX: what the names of this installation begin with
  */
-export function createRedis(url: string, use: keyof typeof options, log: Logger): Redis {
-  const redis = new Redis(url, {
-    ...options[use],
-    retryStrategy: reconnect,
-    connectTimeout: 2000,
-    keepAlive: 5000,
-  });
+export function createRedis(url: string, use: keyof typeof options, log: Logger, prefix?: string): Redis {
+  const redis = new Redis(
+    url,
+    { ...options[use], retryStrategy: reconnect, connectTimeout: 2000, keepAlive: 5000 },
+    prefix,
+  );
   redis.on('connect', () => gatherWrites(redis.stream));
   let away = false;
   redis.on('error', (error: Error) => {

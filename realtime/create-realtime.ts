@@ -47,13 +47,13 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
 
   const db = createDatabase(config, 'realtime', { max: 2 });
   shutdown.defer('postgres', () => db.destroy());
-  const redis = createRedis(redisUrl, 'commands', log);
+  const redis = createRedis(redisUrl, 'commands', log, config.REDIS_PREFIX);
   shutdown.defer('redis', () => closeRedis(redis));
-  const subscriber = createRedis(redisUrl, 'subscriber', log);
+  const subscriber = createRedis(redisUrl, 'subscriber', log, config.REDIS_PREFIX);
   shutdown.defer('redis events', () => closeRedis(subscriber));
-  const adapterPublisher = createRedis(redisUrl, 'subscriber', log);
+  const adapterPublisher = createRedis(redisUrl, 'subscriber', log, config.REDIS_PREFIX);
   shutdown.defer('redis adapter, sending', () => closeRedis(adapterPublisher));
-  const adapterSubscriber = createRedis(redisUrl, 'subscriber', log);
+  const adapterSubscriber = createRedis(redisUrl, 'subscriber', log, config.REDIS_PREFIX);
   shutdown.defer('redis adapter, hearing', () => closeRedis(adapterSubscriber));
   try {
     await Promise.all(

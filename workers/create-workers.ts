@@ -46,11 +46,11 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
 
   const db = createDatabase(config, 'workers');
   shutdown.defer('postgres', () => db.destroy());
-  const redis = createRedis(redisUrl, 'commands', log);
+  const redis = createRedis(redisUrl, 'commands', log, config.REDIS_PREFIX);
   shutdown.defer('redis', () => closeRedis(redis));
-  const blocking = createRedis(redisUrl, 'blocking', log);
+  const blocking = createRedis(redisUrl, 'blocking', log, config.REDIS_PREFIX);
   shutdown.defer('redis queues', () => closeRedis(blocking));
-  const subscriber = createRedis(redisUrl, 'subscriber', log);
+  const subscriber = createRedis(redisUrl, 'subscriber', log, config.REDIS_PREFIX);
   shutdown.defer('redis events', () => closeRedis(subscriber));
   try {
     await Promise.all([redis, blocking, subscriber].map((client) => untilReady(client, START_TIMEOUT_MS)));
@@ -112,7 +112,12 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
     process: (job: Job, token?: string) => Promise<unknown>,
     concurrency: number,
   ): void => {
-    const worker = new Worker(name, process, { connection: blocking, concurrency, ...liveness });
+    const worker = new Worker(name, process, {
+      connection: blocking,
+      prefix: blocking.names.prefix,
+      concurrency,
+      ...liveness,
+    });
     worker.on('error', (error) => log.debug({ err: error, queue: name }, 'queue connection'));
     worker.on('completed', () => finished.inc({ queue: name, outcome: 'completed' }));
     worker.on('failed', (job, error) => {

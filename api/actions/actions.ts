@@ -1,6 +1,5 @@
-import type { ActionStatus } from '../../common/actions.ts';
 import { ActionViews, type Action } from '../../common/action-views.ts';
-import { actionKey, parseResult } from '../../common/actions.ts';
+import { parseResult, type ActionStatus } from '../../common/actions.ts';
 import { Batcher } from '../../common/batcher.ts';
 import type { CompletionResult } from '../../common/events.ts';
 import type { Database } from '../../common/postgres.ts';
@@ -66,7 +65,7 @@ export class Actions {
 
   /** The result of a completion, as Redis keeps it for a while; undefined when it has none, or is away. */
   async keptResult(userId: string, actionId: string): Promise<CompletionResult | undefined> {
-    const kept = await this.#redis.get(actionKey(userId, actionId)).catch(() => null);
+    const kept = await this.#redis.get(this.#redis.names.action(userId, actionId)).catch(() => null);
     return parseResult(kept);
   }
 

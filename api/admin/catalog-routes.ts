@@ -1,7 +1,7 @@
 import Joi from 'joi';
-import type { Redis } from 'ioredis';
 import { GLOBAL_BOARD } from '../../common/board/board.ts';
 import type { Catalog } from '../../common/catalog.ts';
+import type { Redis } from '../../common/redis.ts';
 import { announce } from '../../common/events.ts';
 import { periods } from '../../common/periods.ts';
 import type { Database } from '../../common/postgres.ts';

@@ -1,4 +1,4 @@
-import { actionKey, openActionsKey, PENDING } from '../../common/actions.ts';
+import { PENDING } from '../../common/actions.ts';
 import type { Config } from '../../common/config.ts';
 import { loadScript, redisBreaker, scriptCaller, type Redis } from '../../common/redis.ts';
 import { countedAddress } from '../../common/client-ip.ts';
@@ -81,7 +81,11 @@ export class AdmissionControl {
     const subjects = this.#subjects(ask);
     const userId = ask.userId ?? '';
     const actionId = ask.actionId ?? '';
-    const keys = [actionKey(userId, actionId), openActionsKey(userId), 'laurel:admission:global'];
+    const keys = [
+      this.#redis.names.action(userId, actionId),
+      this.#redis.names.openActions(userId),
+      this.#redis.names.globalAdmission,
+    ];
     const limits: number[] = [];
     for (const { key, blockKey, limit, blockAfter } of subjects) {
       keys.push(key, `${blockKey}:refusals`, `${blockKey}:until`, `${blockKey}:level`);
@@ -161,13 +165,13 @@ export class AdmissionControl {
 
   /** Forgets that a completion is under way, after it could not be enqueued. */
   async release(userId: string, actionId: string): Promise<void> {
-    const key = actionKey(userId, actionId);
+    const key = this.#redis.names.action(userId, actionId);
     if ((await this.#redis.get(key)) === PENDING) await this.#redis.del(key);
   }
 
   /** An action that ended, or never began, is no longer open. */
   async closeAction(userId: string, actionId: string): Promise<void> {
-    await this.#redis.zrem(openActionsKey(userId), actionId);
+    await this.#redis.zrem(this.#redis.names.openActions(userId), actionId);
   }
 
   /** Takes a login back off the count: it was not a failure. */
@@ -183,14 +187,14 @@ export class AdmissionControl {
     const c = this.#config;
     const blockAfter = c.RATE_LIMIT_BLOCK_AFTER;
     const user = (name: string, limit: number, together: string): Subject => {
-      const own = `laurel:{${userId ?? ''}}`;
+      const own = this.#redis.names.limits(userId ?? '');
       return { key: `${own}:limit:${name}`, blockKey: `${own}:block:${together}`, blockAfter, limit, name };
     };
     // No user id has a slash: nobody can share a key with an address or a name.
     /** An address has no block that another limit could share: without a limit nothing of it is asked. */
     const address = (name: string, limit: number): Subject[] => {
       if (limit === 0) return [];
-      const own = `laurel:{ip/${countedAddress(ip)}}`;
+      const own = this.#redis.names.limits(`ip/${countedAddress(ip)}`);
       return [
         {
           key: `${own}:limit:${name}`,
@@ -215,7 +219,7 @@ export class AdmissionControl {
       case 'register':
         return address('write', perIp);
       case 'login': {
-        const own = `laurel:{login/${loginName ?? ''}}`;
+        const own = this.#redis.names.limits(`login/${loginName ?? ''}`);
         return [
           // Never blocked for longer: whoever guesses at a name must not be able to keep its owner out.
           { key: `${own}:limit`, blockKey: own, blockAfter: 0, limit: LOGIN_FAILURES_A_NAME, name: 'login' },

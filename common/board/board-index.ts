@@ -1,5 +1,4 @@
 import { rankThresholds } from '../achievements.ts';
-import { channels } from '../events.ts';
 import { newId } from '../ids.ts';
 import { loadScript, scriptCaller, unwrap, type Redis } from '../redis.ts';
 import {
@@ -67,17 +66,7 @@ export interface AppliedChanges {
 /** Nobody is told of ranks below this one. */
 const NEAR_TOP = Math.max(...rankThresholds);
 
-/** The hash tag keeps a board's keys together on one node of a cluster, and spreads boards over nodes. */
-const tag = (board: BoardRef): string => `laurel:{${board.leaderboard}:${board.period}:${board.startsAt}}`;
-export const rankedKey = (board: BoardRef): string => `${tag(board)}:ranked`;
-export const membersKey = (board: BoardRef): string => `${tag(board)}:members`;
-/** Who has entered the top of the board before: kept by the publisher. */
-export const milestonesKey = (board: BoardRef): string => `${tag(board)}:milestones`;
-
-/** Names the server run whose boards are known to be right. */
-const RECONCILED_RUN = 'laurel:reconciled-run';
-/** Stands in Redis for as long as it keeps its data. */
-const KEPT = 'laurel:kept';
+/** What `kept` says once everything has been put back. */
 const WHOLE = '1';
 
 /** Rows that one call of `load` takes: some 3 ms, in which Redis serves nobody else. */
@@ -149,11 +138,11 @@ export class BoardIndex implements BoardSource {
     const replies = await this.#scripts.pipeline(
       changes.map(({ board, steps, rest = [] }) => [
         scripts.apply,
-        rankedKey(board),
-        membersKey(board),
+        this.#redis.names.ranked(board),
+        this.#redis.names.members(board),
         now,
         expiry(board),
-        channels.boards,
+        this.#redis.names.channels.boards,
         eventFields(board),
         options?.overwrite ? '1' : '0',
         columns(steps),
@@ -185,8 +174,8 @@ export class BoardIndex implements BoardSource {
   async begin(board: BoardRef, maker = newId()): Promise<string | undefined> {
     const begun = await this.#scripts.call(
       scripts.begin,
-      rankedKey(board),
-      membersKey(board),
+      this.#redis.names.ranked(board),
+      this.#redis.names.members(board),
       maker,
       expiry(board),
       SILENCE_S,
@@ -207,8 +196,8 @@ export class BoardIndex implements BoardSource {
     const replies = await this.#scripts.pipeline(
       portions.map((portion) => [
         scripts.load,
-        rankedKey(board),
-        membersKey(board),
+        this.#redis.names.ranked(board),
+        this.#redis.names.members(board),
         attempt,
         expiry(board),
         columns(portion),
@@ -221,12 +210,12 @@ export class BoardIndex implements BoardSource {
   async markComplete(board: BoardRef, attempt: string): Promise<boolean> {
     const completed = await this.#scripts.call(
       scripts.complete,
-      rankedKey(board),
-      membersKey(board),
+      this.#redis.names.ranked(board),
+      this.#redis.names.members(board),
       attempt,
       firstVersion(board, Date.now()),
       expiry(board),
-      channels.boards,
+      this.#redis.names.channels.boards,
       eventFields(board),
     );
     return completed === 1;
@@ -238,10 +227,10 @@ export class BoardIndex implements BoardSource {
     await this.#scripts.pipeline(
       boards.map((board) => [
         scripts.renew,
-        rankedKey(board),
-        membersKey(board),
+        this.#redis.names.ranked(board),
+        this.#redis.names.members(board),
         firstVersion(board, now),
-        channels.boards,
+        this.#redis.names.channels.boards,
         eventFields(board),
       ]),
     );
@@ -257,32 +246,33 @@ export class BoardIndex implements BoardSource {
    * until one has put everything back: whoever was told first may die before it has.
    */
   async wasEmptied(): Promise<boolean> {
-    return (await this.#redis.get(KEPT)) !== WHOLE;
+    return (await this.#redis.get(this.#redis.names.kept)) !== WHOLE;
   }
 
   /** Says that everything is about to be put back. */
   async beginRestoring(): Promise<void> {
-    await this.#redis.set(KEPT, 'restoring');
+    await this.#redis.set(this.#redis.names.kept, 'restoring');
   }
 
   /** Says that everything has been put back, unless Redis has lost its data once more since `beginRestoring`. */
   async endRestoring(): Promise<void> {
-    await this.#redis.set(KEPT, WHOLE, 'XX');
+    await this.#redis.set(this.#redis.names.kept, WHOLE, 'XX');
   }
 
   /** The server run for which the boards were last held against Postgres; null when Redis does not know. */
   async reconciledRun(): Promise<string | null> {
-    return this.#redis.get(RECONCILED_RUN);
+    return this.#redis.get(this.#redis.names.reconciledRun);
   }
 
   async rememberReconciledRun(run: string): Promise<void> {
-    await this.#redis.set(RECONCILED_RUN, run);
+    await this.#redis.set(this.#redis.names.reconciledRun, run);
   }
 
   /** Which of the boards are missing from Redis, wholly or in part. */
   async incomplete(boards: readonly BoardRef[]): Promise<BoardRef[]> {
     const pipeline = this.#redis.pipeline();
-    for (const board of boards) pipeline.zscore(rankedKey(board), '~').hexists(membersKey(board), '~v');
+    for (const board of boards)
+      pipeline.zscore(this.#redis.names.ranked(board), '~').hexists(this.#redis.names.members(board), '~v');
     const replies = unwrap(await pipeline.exec());
     return boards.filter((_, i) => replies[2 * i] === null || replies[2 * i + 1] === 0);
   }
@@ -290,8 +280,8 @@ export class BoardIndex implements BoardSource {
   async page(board: BoardRef, offset: number, limit: number): Promise<BoardPage> {
     const reply = (await this.#scripts.call(
       scripts.page,
-      rankedKey(board),
-      membersKey(board),
+      this.#redis.names.ranked(board),
+      this.#redis.names.members(board),
       offset,
       limit,
     )) as string[];
@@ -309,8 +299,8 @@ export class BoardIndex implements BoardSource {
   async after(board: BoardRef, last: Entry, limit: number): Promise<BoardPage> {
     const reply = (await this.#scripts.call(
       scripts.after,
-      rankedKey(board),
-      membersKey(board),
+      this.#redis.names.ranked(board),
+      this.#redis.names.members(board),
       0 - last.score,
       encodeTime(last.reachedAt) + last.userId,
       limit,
@@ -333,7 +323,7 @@ export class BoardIndex implements BoardSource {
   async *rows(board: BoardRef, size: number): AsyncGenerator<IndexedEntry[]> {
     for (let offset = 0; ; offset += size) {
       const flat = await this.#redis.zrange(
-        rankedKey(board),
+        this.#redis.names.ranked(board),
         String(offset),
         String(offset + size - 1),
         'WITHSCORES',
@@ -345,7 +335,7 @@ export class BoardIndex implements BoardSource {
       }
       if (found.length > 0) {
         const users = found.map(({ member }) => member.slice(TIME_DIGITS));
-        const times = await this.#redis.hmget(membersKey(board), ...users);
+        const times = await this.#redis.hmget(this.#redis.names.members(board), ...users);
         yield found.map(({ member, score }, i) => {
           const named = times[i] === member.slice(0, TIME_DIGITS);
           return Object.assign(decodeMember(member, score), { named });
@@ -357,9 +347,9 @@ export class BoardIndex implements BoardSource {
 
   /** The entries of some users, by user id. */
   async entriesOf(board: BoardRef, userIds: readonly string[]): Promise<Map<string, Entry>> {
-    const times = await this.#redis.hmget(membersKey(board), ...userIds);
+    const times = await this.#redis.hmget(this.#redis.names.members(board), ...userIds);
     const members = userIds.map((userId, i) => `${times[i] ?? ''}${userId}`);
-    const scores = await this.#redis.zmscore(rankedKey(board), ...members);
+    const scores = await this.#redis.zmscore(this.#redis.names.ranked(board), ...members);
     const entries = new Map<string, Entry>();
     members.forEach((member, i) => {
       const score = scores[i];
@@ -372,8 +362,8 @@ export class BoardIndex implements BoardSource {
   async standings(board: BoardRef, userIds: readonly string[], neighbors: number): Promise<StandingsAnswer> {
     const reply = (await this.#scripts.call(
       scripts.standings,
-      rankedKey(board),
-      membersKey(board),
+      this.#redis.names.ranked(board),
+      this.#redis.names.members(board),
       userIds.length === 1 ? neighbors : 0,
       ...userIds,
     )) as string[];

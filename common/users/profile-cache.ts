@@ -6,9 +6,6 @@ const scripts = {
   repair: loadScript(new URL('lua/repair_user.lua', import.meta.url), 1),
 };
 
-const PREFIX = 'laurel:user:';
-/** The newest revision of Postgres that any worker has seen. */
-const NEWEST = 'laurel:newest-user-revision';
 const LIFETIME_S = 300;
 const KEYS_A_SCAN = 1000;
 
@@ -35,7 +32,7 @@ export class ProfileCache {
 
   get #prefix(): string {
     const { serverInfo } = this.#redis as { serverInfo?: { run_id?: string } };
-    return `${PREFIX}${serverInfo?.run_id ?? ''}:`;
+    return `${this.#redis.names.users}${serverInfo?.run_id ?? ''}:`;
   }
 
   /** Calls back after every connection to a server, which may be another one than before. */
@@ -84,16 +81,17 @@ export class ProfileCache {
 
   /** Forgets everything. */
   async clear(): Promise<void> {
-    for await (const keys of this.#scan(`${PREFIX}*`)) if (keys.length > 0) await this.#redis.unlink(keys);
+    for await (const keys of this.#scan(`${this.#redis.names.users}*`))
+      if (keys.length > 0) await this.#redis.unlink(keys);
   }
 
   /** The newest revision that was noted, 0 if none was. */
   async newestRevision(): Promise<number> {
-    return Number(await this.#redis.get(NEWEST));
+    return Number(await this.#redis.get(this.#redis.names.newestUserRevision));
   }
 
   async noteNewestRevision(revision: number): Promise<void> {
-    await this.#redis.set(NEWEST, revision);
+    await this.#redis.set(this.#redis.names.newestUserRevision, revision);
   }
 
   async #read(userIds: readonly string[]): Promise<CachedProfile[]> {

@@ -9,9 +9,11 @@
 -- outcome is
 --   completed      it counts now
 --   duplicate      it counted before; the same figures as then
+--   closed         it was accepted after its leaderboard had closed, and counts nowhere
 --   cancelled | rejected | held | unknown | not_yours | token_mismatch   it does not count
 -- A completed one carries the keys of the achievements that it unlocked as `unlocked`.
--- Awards are clipped at the leaderboard's points an update, and at its score cap.
+-- Awards are clipped at the leaderboard's points an update and, period by period, at its score cap. They count in the periods
+-- that hold the time of acceptance, if they were accepted before the period was closed.
 --
 -- The big tables are only ever reached by key, for a few rows. Plans are made once a connection, perhaps while the tables
 -- are empty and their statistics tell nothing, and must be right when they have grown: hence the settings, the fences
@@ -27,6 +29,8 @@ declare
   remaining json;
   written_rows json;
   unchanged_rows jsonb;
+  missed bigint;                                  -- score rows that were not found where they had been read
+  closed_boards integer[];                        -- periods that were closed when these came
   unchanged_users text[];                         -- whose rows Redis may lack, although nothing was written just now
   touched_boards integer[];
   applied timestamptz(3);
@@ -74,6 +78,9 @@ begin
     from jsonb_to_recordset(items) as i("actionId" text, "userId" text, "acceptedAt" bigint, "tokenHash" text, ip text, "userAgent" text)
     where a.id = any (ids) and a.id = i."actionId" and a.user_id = i."userId" and a.status in ('started', 'queued', 'expired')
       and (a.source = 'client' or a.token_hash = decode(i."tokenHash", 'hex'))
+      and not exists (
+        select from leaderboards b where b.key = a.leaderboard and b.closes_at <= from_epoch_ms(i."acceptedAt")
+      )
     returning a as action
   )
   select coalesce(array_agg(action), '{}') into taken from took;
@@ -100,12 +107,12 @@ begin
       select n, i ->> 'actionId' as action_id, i ->> 'userId' as user_id, i ->> 'transactionId' as transaction_id
       from jsonb_array_elements(items) with ordinality e(i, n)
     ),
-    -- One row an action and board: its own, and global.
-    award as (
+    -- One row an action and board: its own, and global. `place` counts a user's actions on the board.
+    award as materialized (
       select item.n, item.transaction_id, t.id, t.user_id, t.leaderboard, t.type, t.points, t.accepted_at, coalesce(u.hidden, true) as hidden,
         date_trunc('day', t.accepted_at at time zone 'UTC') at time zone 'UTC' as day, b.key as board, b.score_cap as cap,
-        least(t.points, b.max_points_per_update)::integer as worth,
-        coalesce(s.score, 0) as base, coalesce(epoch_ms(s.reached_at), 0) as base_reached
+        least(t.points, b.max_points_per_update)::bigint as worth,
+        row_number() over (partition by t.user_id, b.key order by item.n) as place
       from unnest(taken) t
       join item on item.action_id = t.id and item.user_id = t.user_id -- two users may have signed one id
       left join lateral (
@@ -113,78 +120,88 @@ begin
       ) u on true
       cross join unnest(case t.leaderboard when 'global' then array['global'] else array[t.leaderboard, 'global'] end) k(board)
       join leaderboards b on b.key = k.board
-      join board_periods bp on bp.leaderboard = b.key and bp.period = 'all' and bp.starts_at = timestamptz '1970-01-01 00:00:00+00'
-      left join lateral (
-        -- By the primary key alone, as in index_rows.
-        select score, reached_at from scores
-        where (user_id, board_period_id) >= (t.user_id, bp.id) and (user_id, board_period_id) <= (t.user_id, bp.id) limit 1
-      ) s on true
     ),
-    running as materialized (
-      select *, greatest(base, least(cap, base + sum(worth) over line)) as after,
-        greatest(base, least(cap, base + sum(worth) over line - worth)) as before,
-        -- Strictly later than the user's last change, so that it also tells which of two states is the newer.
-        greatest(base_reached + row_number() over line,
-          max(epoch_ms(accepted_at) - place) over line + place) as reached
-      from (select *, row_number() over (partition by user_id, board order by n) as place from award) numbered
-      window line as (partition by user_id, board order by n)
-    ),
-    -- What each action comes to: on its own board, and on global.
-    outcome as materialized (
-      select n, transaction_id, id, user_id, leaderboard, type, points, accepted_at,
-        max(before) filter (where board = leaderboard) as before, max(after) filter (where board = leaderboard) as after,
-        max(after - before) filter (where board = 'global') as global_delta
-      from running
-      group by n, transaction_id, id, user_id, leaderboard, type, points, accepted_at
-      order by n
-    ),
-    -- The open periods in which completions of a day count.
+    -- The periods that hold completions of a day.
     slot as materialized (
-      select d.board, d.day, bp.id as board_period_id
-      from (select distinct board, day from running) d
+      select d.board, d.day, bp.id as board_period_id, bp.period = 'all' as is_all, bp.closed_at
+      from (select distinct board, day from award) d
       join leaderboards b on b.key = d.board
       cross join unnest(b.periods) p(period)
-      join board_periods bp on bp.leaderboard = d.board and bp.period = p.period
-        and bp.starts_at = period_start(p.period, d.day) and bp.closed_at is null
+      join board_periods bp on bp.leaderboard = d.board and bp.period = p.period and bp.starts_at = period_start(p.period, d.day)
+    ),
+    -- The users' rows as they stand, read once a user: rows of a user stand together.
+    base as materialized (
+      select u.user_id, s.board_period_id, s.score, epoch_ms(s.reached_at) as reached, s.ctid as place
+      from (select distinct user_id from award) u
+      cross join lateral (
+        select board_period_id, score, reached_at, ctid from scores
+        where user_id = u.user_id and board_period_id = any (array(select slot.board_period_id from slot)) offset 0
+      ) s
+    ),
+    -- One row an action and board period. Each period has a score of its own under the leaderboard's cap.
+    share as (
+      select a.n, a.user_id, a.board, a.leaderboard, a.cap, a.place, a.accepted_at, slot.board_period_id, slot.is_all,
+        case when a.accepted_at >= slot.closed_at then 0 else a.worth end as worth,
+        coalesce(base.score, 0) as base, coalesce(base.reached, 0) as base_reached, base.place as row_place
+      from award a
+      join slot on slot.board = a.board and slot.day = a.day
+      left join base on base.user_id = a.user_id and base.board_period_id = slot.board_period_id
+    ),
+    counted as (
+      select *, greatest(base, least(cap, base + sum(worth) over line)) as after,
+        greatest(base, least(cap, base + sum(worth) over line - worth)) as before,
+        -- Strictly later than the user's last change on any period of the board, so that it also tells which of two states is the newer.
+        greatest(max(base_reached) over (partition by user_id, board) + place,
+          max(epoch_ms(accepted_at) - place) over (partition by user_id, board order by n) + place) as reached
+      from share
+      window line as (partition by user_id, board_period_id order by n)
+    ),
+    running as materialized (select * from counted),
+    -- What each action comes to: on its own leaderboard and on global, all time, and period by period.
+    outcome as materialized (
+      select a.n, a.transaction_id, a.id, a.user_id, a.leaderboard, a.type, a.points, a.accepted_at, r.before, r.after, r.global_delta, r.effects
+      from (
+        select n, max(before) filter (where is_all and board = leaderboard) as before, max(after) filter (where is_all and board = leaderboard) as after,
+          max(after - before) filter (where is_all and board = 'global') as global_delta,
+          coalesce(array_agg(array[board_period_id, after - before, reached]::bigint[]) filter (where after > before), '{}') as effects
+        from running group by n
+      ) r
+      join award a on a.n = r.n and a.board = a.leaderboard
+      order by a.n
     ),
     gain as materialized (
-      select slot.board_period_id, r.user_id, sum((r.after - r.before)::integer) as points,
-        from_epoch_ms(max(r.reached) filter (where r.after > r.before)) as reached_at
-      from running r join slot using (board, day)
-      group by r.user_id, slot.board_period_id
-      having bool_or(r.after > r.before)
-      order by r.user_id, slot.board_period_id
+      select board_period_id, user_id, max(after) as score, max(row_place) as row_place,
+        from_epoch_ms(max(reached) filter (where after > before)) as reached_at
+      from running
+      group by user_id, board_period_id
+      having bool_or(after > before)
+      order by user_id, board_period_id
     ),
-    -- Nearly all have a row already. Updating it spares the lock and its log record that "on conflict" takes out first.
+    -- By the place of the row, which the user's lock keeps where it was read: that spares a search for each.
     risen as (
-      update scores s set score = s.score + gain.points, reached_at = gain.reached_at
-      from gain
-      where (s.user_id, s.board_period_id) >= (gain.user_id, gain.board_period_id)
-        and (s.user_id, s.board_period_id) <= (gain.user_id, gain.board_period_id)
+      update scores s set score = gain.score, reached_at = gain.reached_at
+      from gain where s.ctid = gain.row_place
       returning s.board_period_id, s.user_id, s.score, s.reached_at
     ),
     begun as (
       insert into scores (board_period_id, user_id, score, reached_at)
-      select board_period_id, user_id, points, reached_at from gain
-      -- By way of arrays, whose length the planner takes for small: it hashes them. By its estimate risen is a ninth of the table.
-      where (user_id, board_period_id) not in (
-        select * from unnest((select array_agg(user_id) from risen), (select array_agg(board_period_id) from risen))
-      )
+      select board_period_id, user_id, score, reached_at from gain where row_place is null
       returning board_period_id, user_id, score, reached_at
     ),
     milestone as (
       insert into achievements (user_id, key, action_id, unlocked_at)
-      select r.user_id, 'score-' || m.score, r.id, r.accepted_at
+      select o.user_id, 'score-' || m.score, o.id, o.accepted_at
       from running r
       join unnest(array[100, 500, 1000, 5000, 10000]) m(score) on r.before < m.score and r.after >= m.score
-      where r.board = 'global'
+      join outcome o using (n)
+      where r.board = 'global' and r.is_all
       on conflict do nothing
       returning action_id, key
     ),
     entry as (
-      insert into ledger (id, kind, action_id, user_id, leaderboard, type, points, delta, before, after, global_delta, accepted_at, applied_at)
-      select transaction_id, 'completion', id, user_id, leaderboard, type, points, after - before, before, after, global_delta, accepted_at, applied
-      from outcome
+      insert into ledger (id, kind, action_id, user_id, leaderboard, type, points, delta, before, after, global_delta, effects, accepted_at, applied_at)
+      select transaction_id, 'completion', id, user_id, leaderboard, type, points, after - before, before, after, global_delta, effects, accepted_at, applied
+      from outcome order by n
     )
     select
       (
@@ -198,17 +215,32 @@ begin
         select json_agg(json_build_array(b.leaderboard, b.period, epoch_ms(b.starts_at), epoch_ms(b.ends_at), r.rows))
         from (
           select board_period_id, json_agg(json_build_array(user_id, score, epoch_ms(reached_at),
-            user_id in (select user_id from running where hidden))) as rows
+            user_id in (select user_id from award where hidden))) as rows
           from (select * from risen union all select * from begun) written
           group by board_period_id
         ) r
         join board_periods b on b.id = r.board_period_id
       ),
-      (select array_agg(distinct user_id) from running where after = before)
-    into completed, written_rows, unchanged_users;
+      (select array_agg(distinct user_id) from running where after = before),
+      (select count(*) from gain) - (select count(*) from risen) - (select count(*) from begun),
+      (select array_agg(distinct board_period_id order by board_period_id) from slot where closed_at is not null)
+    into completed, written_rows, unchanged_users, missed, closed_boards;
+    if missed <> 0 then
+      raise exception 'a score was changed by somebody who does not hold the lock of its user' using errcode = 'serialization_failure';
+    end if;
+    -- Accepted before the end, applied after it: what is frozen already is frozen anew.
+    if closed_boards is not null then
+      perform correct_archive(b.id) from unnest(closed_boards) b(id) order by b.id;
+    end if;
   end if;
 
   delete from queued_completions where action_id = any (ids);
+  -- One that was promised (202) by a process that did not know of the end yet waits for nothing any more: it expires.
+  if cardinality(taken) < cardinality(ids) then
+    update actions a set status = 'started', accepted_at = null
+    from unnest(others) o, leaderboards b
+    where a.id = o.id and a.status = 'queued' and b.key = a.leaderboard and b.closes_at <= a.accepted_at;
+  end if;
 
   -- The rest: what counted before, and what does not count.
   if cardinality(taken) < cardinality(ids) then
@@ -222,6 +254,7 @@ begin
         when a.user_id <> i ->> 'userId' then 'not_yours'
         when a.status = 'completed' then 'duplicate'
         when a.status in ('cancelled', 'rejected', 'held') then a.status
+        when a.source = 'client' or a.token_hash = decode(i ->> 'tokenHash', 'hex') then 'closed'
         else 'token_mismatch'
       end as outcome
     ) o
@@ -248,8 +281,7 @@ begin
       ) d
       join leaderboards b on b.key = d.board
       cross join unnest(b.periods) p(period)
-      join board_periods bp on bp.leaderboard = b.key and bp.period = p.period
-        and bp.starts_at = period_start(p.period, d.day) and bp.closed_at is null
+      join board_periods bp on bp.leaderboard = b.key and bp.period = p.period and bp.starts_at = period_start(p.period, d.day)
       group by bp.id);
     unchanged_rows := index_rows(array(select distinct unnest(unchanged_users)), touched_boards);
   end if;

@@ -3,9 +3,6 @@ import type { Logger } from '../../common/logger.ts';
 import { loadScript, scriptCaller, type Redis } from '../../common/redis.ts';
 
 const script = loadScript(new URL('lua/enter.lua', import.meta.url));
-const key = (userId: string): string => `laurel:{${userId}}:connections`;
-/** Each instance listens to its own: nothing is said there, but who listens is alive. */
-const CHANNELS = 'laurel:instances:';
 
 /** Connections are heard of this often, and forgotten after as many milliseconds without. */
 const HEARTBEAT_MS = 20_000;
@@ -52,7 +49,8 @@ export class ConnectionBook {
     this.#log = log;
     this.#close = close;
     if (limit === 0) return;
-    subscriber.subscribe(CHANNELS + this.#instance).catch((error: unknown) => {
+    // Nothing is said there, but an instance that listens is alive.
+    subscriber.subscribe(redis.names.instances + this.#instance).catch((error: unknown) => {
       log.warn({ err: error }, 'connections of this instance may not be counted');
     });
     this.#timer = setInterval(() => void this.heartbeat(), HEARTBEAT_MS).unref();
@@ -68,7 +66,8 @@ export class ConnectionBook {
   leave(socketId: string): void {
     const line = this.#lines.get(socketId);
     this.#lines.delete(socketId);
-    if (line?.member) this.#redis.zrem(key(line.userId), line.member).catch(() => undefined);
+    if (line?.member)
+      this.#redis.zrem(this.#redis.names.connections(line.userId), line.member).catch(() => undefined);
   }
 
   /** Says which connections are still there. */
@@ -90,18 +89,19 @@ export class ConnectionBook {
       const replies = (await this.#scripts.call(
         script,
         lines.length,
-        ...lines.map(({ line }) => key(line.userId)),
+        ...lines.map(({ line }) => this.#redis.names.connections(line.userId)),
         this.#instance,
         this.#limit,
         LIFETIME_MS,
-        CHANNELS,
+        this.#redis.names.instances,
         ...lines.flatMap(({ socketId, line }) => [socketId, line.member]),
       )) as string[][];
       lines.forEach(({ socketId, line }, i) => {
         const [member = line.member, ...closed] = replies[i] ?? [];
         line.member = member;
         // It was closed while the book was being written.
-        if (!this.#lines.has(socketId)) this.#redis.zrem(key(line.userId), member).catch(() => undefined);
+        if (!this.#lines.has(socketId))
+          this.#redis.zrem(this.#redis.names.connections(line.userId), member).catch(() => undefined);
         for (const old of closed) this.#close(old);
       });
     } catch (error) {

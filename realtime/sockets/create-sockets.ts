@@ -81,7 +81,7 @@ export function createSockets(deps: SocketDeps) {
   ] as const);
 
   const io: LaurelServer = new Server<Events, Events, object, SocketData>({
-    adapter: createAdapter(deps.publisher, deps.subscriber, { key: 'laurel:sockets' }),
+    adapter: createAdapter(deps.publisher, deps.subscriber, { key: deps.publisher.names.sockets }),
     // Compression costs ten times the memory of the connection itself.
     perMessageDeflate: false,
     httpCompression: false,

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import { Redis } from 'ioredis';
+import { Redis } from '../../common/redis.ts';
 import { BoardIndex } from '../../common/board/board-index.ts';
 import { boardAt } from '../../common/board/board.ts';
 import { loadConfig } from '../../common/config.ts';

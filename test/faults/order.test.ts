@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { after, before } from 'mocha';
-import { Redis } from 'ioredis';
+import { Redis } from '../../common/redis.ts';
 import { call } from '../support/player.ts';
 import { useStores } from '../support/stores.ts';
 import { useSystem } from '../support/system.ts';
@@ -35,7 +35,7 @@ describe('one user, one line: three worker processes, two APIs, 2,000 completion
     const watching = (async () => {
       while (!over) {
         const pipeline = redis!.pipeline();
-        for (let p = 0; p < PARTITIONS; p += 1) pipeline.llen(`bull:completions-${p}:active`);
+        for (let p = 0; p < PARTITIONS; p += 1) pipeline.llen(`laurel:completions-${p}:active`);
         const lengths = (await pipeline.exec()) ?? [];
         lengths.forEach(([, length], p) => most.set(p, Math.max(most.get(p) ?? 0, Number(length))));
         looks += 1;

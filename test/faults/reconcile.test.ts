@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import { Redis } from 'ioredis';
 import { after, before } from 'mocha';
-import { BoardIndex, encodeTime, membersKey, rankedKey } from '../../common/board/board-index.ts';
+import { BoardIndex, encodeTime } from '../../common/board/board-index.ts';
 import { boardAt } from '../../common/board/board.ts';
 import { createLogger } from '../../common/logger.ts';
 import { Queues } from '../../common/queues.ts';
-import { closeRedis, createRedis } from '../../common/redis.ts';
+import { RedisNames } from '../../common/redis-names.ts';
+import { closeRedis, createRedis, Redis } from '../../common/redis.ts';
 import { eventually } from '../support/eventually.ts';
 import { useStores } from '../support/stores.ts';
 import { useSystem } from '../support/system.ts';
@@ -14,6 +14,7 @@ import { Crowd, progress, withDatabase } from './crowd.ts';
 
 const patience = { timeoutMs: 30_000, everyMs: 50 };
 const board = boardAt('game1', 'all', 0);
+const names = new RedisNames();
 
 describe('reconciliation', function () {
   this.timeout(60_000);
@@ -62,7 +63,7 @@ describe('reconciliation', function () {
     const load = busy.playOn([system.api[0]!.url]);
     await progress(busy, 20, patience.timeoutMs);
 
-    const [ranked, members] = [rankedKey(board), membersKey(board)];
+    const [ranked, members] = [names.ranked(board), names.members(board)];
     const memberOf = async (userId: string): Promise<string> =>
       `${await redis.hget(members, userId)}${userId}`;
     const victim = (n: number): string => idle.userIds[n]!;
@@ -95,8 +96,8 @@ describe('reconciliation', function () {
   });
 
   for (const [name, key] of [
-    ['sorted set', rankedKey(board)],
-    ['hash', membersKey(board)],
+    ['sorted set', names.ranked(board)],
+    ['hash', names.members(board)],
   ] as const) {
     it(`makes a board again whose ${name} was deleted, while play goes on`, async () => {
       const crowd = await Crowd.of(10, stores, `gone-${name.replace(' ', '-')}`);

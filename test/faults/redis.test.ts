@@ -2,7 +2,7 @@ import { readdir, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import { Redis } from 'ioredis';
+import { Redis } from '../../common/redis.ts';
 import { after, before } from 'mocha';
 import { eventually } from '../support/eventually.ts';
 import { call } from '../support/player.ts';
@@ -72,8 +72,8 @@ describe('Redis lost, frozen and restarted under load', function () {
         await progress(crowd, 10, patience.timeoutMs);
       }
       await eventually(async () => {
-        expect(await redis.hget('bull:completions-0:meta', 'concurrency')).to.equal('1');
-        expect(await redis.zcard('bull:maintenance:repeat')).to.be.at.least(3);
+        expect(await redis.hget('laurel:completions-0:meta', 'concurrency')).to.equal('1');
+        expect(await redis.zcard('laurel:maintenance:repeat')).to.be.at.least(3);
       }, patience);
     });
   });
@@ -82,7 +82,7 @@ describe('Redis lost, frozen and restarted under load', function () {
     // No worker takes the jobs, so that they are in Redis and nowhere else.
     const crowd = await Crowd.of(10, stores, 'forgotten');
     const paused = await Promise.all(
-      Array.from({ length: 8 }, (_, p) => redis.hset(`bull:completions-${p}:meta`, 'paused', '1')),
+      Array.from({ length: 8 }, (_, p) => redis.hset(`laurel:completions-${p}:meta`, 'paused', '1')),
     );
     expect(paused).to.have.length(8);
     const load = Promise.all(

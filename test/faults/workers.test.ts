@@ -26,7 +26,7 @@ async function holdScores(stores: Stores, redis: Redis, while_: () => Promise<vo
         );
         expect(rows[0].n).to.be.at.least(1);
         for (let partition = 0; partition < PARTITIONS; partition += 1)
-          expect(await redis.llen(`bull:${partitionQueue(partition)}:active`)).to.equal(1);
+          expect(await redis.llen(`laurel:${partitionQueue(partition)}:active`)).to.equal(1);
       }, patience);
       await while_();
     });
@@ -101,7 +101,10 @@ describe('workers that die, stall and leave', function () {
   it('fails a job that nobody can read, and one whose action does not exist changes nothing', async () => {
     const crowd = await Crowd.of(1, stores, 'poisoned');
     const userId = crowd.userIds[0]!;
-    const queue = new Queue(partitionQueue(partitionOf(userId, PARTITIONS)), { connection: redis });
+    const queue = new Queue(partitionQueue(partitionOf(userId, PARTITIONS)), {
+      connection: redis,
+      prefix: redis.names.prefix,
+    });
     try {
       const poison = await queue.add('completion', { kind: 'completion', userId, points: 1_000_000 });
       const forged: CompletionJob = {

@@ -8,6 +8,7 @@ import { createLogger } from '../../common/logger.ts';
 import { createDatabase } from '../../common/postgres.ts';
 import { partitionQueue } from '../../common/queues.ts';
 import { closeRedis, createRedis, untilReady } from '../../common/redis.ts';
+import { DEFAULT_REDIS_PREFIX } from '../../common/redis-names.ts';
 import { ensureUser } from '../../common/seed.ts';
 import { UserDirectory } from '../../common/users/user-directory.ts';
 import { eventually } from '../support/eventually.ts';
@@ -59,7 +60,10 @@ describe('operators', () => {
     await ensureUser(db, 'operator', PASSWORD, 'admin');
     await db.destroy();
     player = await Player.join(api());
-    queue = new Queue(partitionQueue(0), { connection: { url: stores.redis.url } });
+    queue = new Queue(partitionQueue(0), {
+      connection: { url: stores.redis.url },
+      prefix: DEFAULT_REDIS_PREFIX,
+    });
     const response = await submit({ username: 'operator', password: PASSWORD });
     cookie = (response.headers.get('set-cookie') ?? '').split(';')[0]!;
   });

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { expect } from 'chai';
-import { Redis } from 'ioredis';
+import { Redis } from '../../common/redis.ts';
 import { after, before } from 'mocha';
 import { createLogger } from '../../common/logger.ts';
 import { closeRedis, createRedis, untilReady } from '../../common/redis.ts';

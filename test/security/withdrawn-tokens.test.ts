@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { Redis } from 'ioredis';
+import { Redis } from '../../common/redis.ts';
 import { after, before } from 'mocha';
 import { announce } from '../../common/events.ts';
 import { createDatabase, type Database } from '../../common/postgres.ts';

@@ -1,6 +1,6 @@
 import { rankThresholds } from '../../common/achievements.ts';
 import { boardId, type BoardRef } from '../../common/board/board.ts';
-import { expiry, milestonesKey, type RankMove } from '../../common/board/board-index.ts';
+import { expiry, type RankMove } from '../../common/board/board-index.ts';
 import { loadScript, scriptCaller, type Redis } from '../../common/redis.ts';
 
 const script = loadScript(new URL('lua/milestones.lua', import.meta.url), 1);
@@ -19,9 +19,11 @@ export function crossed({ previous, current }: Step): number | undefined {
 
 /** Tells entries into the top of a board from returns to it. Each counts once a user, threshold, board and period. */
 export class Milestones {
+  readonly #redis: Redis;
   readonly #scripts: ReturnType<typeof scriptCaller>;
 
   constructor(redis: Redis) {
+    this.#redis = redis;
     this.#scripts = scriptCaller(redis, [script]);
   }
 
@@ -41,7 +43,7 @@ export class Milestones {
     const replies = await this.#scripts.pipeline(
       boards.map(({ board, entries }) => [
         script,
-        milestonesKey(board),
+        this.#redis.names.milestones(board),
         expiry(board),
         ...entries.flatMap(({ step, threshold }) => [step.userId, threshold]),
       ]),

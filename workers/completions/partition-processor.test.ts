@@ -1,7 +1,7 @@
 import { Worker, type Job } from 'bullmq';
 import { expect } from 'chai';
 import { after, before } from 'mocha';
-import { BoardIndex, membersKey } from '../../common/board/board-index.ts';
+import { BoardIndex } from '../../common/board/board-index.ts';
 import { boardAt } from '../../common/board/board.ts';
 import { BoardTable } from '../../common/board/board-table.ts';
 import { Catalog } from '../../common/catalog.ts';
@@ -61,7 +61,11 @@ describe('a partition’s line', () => {
       signal,
     });
     workerRedis = createRedis(stores.redis.url, 'blocking', log);
-    worker = new Worker(queue.name, process, { connection: workerRedis, autorun: false });
+    worker = new Worker(queue.name, process, {
+      connection: workerRedis,
+      prefix: workerRedis.names.prefix,
+      autorun: false,
+    });
   });
   after(async () => {
     await worker.close();
@@ -127,7 +131,11 @@ describe('a partition’s line', () => {
     if (!queue) throw new Error('no partition');
     await eventually(async () => expect(await queue.getJobCountByTypes('waiting', 'active')).to.equal(0));
     await worker.pause();
-    const taker = new Worker<PartitionJob>(queue.name, null, { connection: workerRedis, autorun: false });
+    const taker = new Worker<PartitionJob>(queue.name, null, {
+      connection: workerRedis,
+      prefix: workerRedis.names.prefix,
+      autorun: false,
+    });
     await queues.enqueueResync('b');
     const running = (await taker.getNextJob('taken')) as Job<PartitionJob> | undefined;
     if (!running) throw new Error('the repair is not there');
@@ -137,9 +145,9 @@ describe('a partition’s line', () => {
     expect(await queue.getJobCountByTypes('waiting')).to.equal(1);
     await running.moveToCompleted({}, 'taken', false);
     const board = boardAt('game1', 'all', 0);
-    expect(await redis.hexists(membersKey(board), 'b'), 'b stands on the board').to.equal(1);
+    expect(await redis.hexists(redis.names.members(board), 'b'), 'b stands on the board').to.equal(1);
     void worker.resume();
-    await eventually(async () => expect(await redis.hexists(membersKey(board), 'b')).to.equal(0));
+    await eventually(async () => expect(await redis.hexists(redis.names.members(board), 'b')).to.equal(0));
     await taker.close();
   });
 });

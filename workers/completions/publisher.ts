@@ -1,15 +1,14 @@
 import { achievementTitle, rankAchievements } from '../../common/achievements.ts';
-import { actionKey, nameOf, openActionsKey, parseResult, RESULT_LIFETIME_S } from '../../common/actions.ts';
+import { nameOf, parseResult, RESULT_LIFETIME_S } from '../../common/actions.ts';
 import { boardAt, boardId, GLOBAL_BOARD, type BoardRef, type BoardSource } from '../../common/board/board.ts';
 import type { BoardIndex, RankMove, ScoreChange } from '../../common/board/board-index.ts';
 import { changeOfRow, type IndexRow } from '../../common/board/index-rows.ts';
-import {
-  channels,
-  type ActionEvent,
-  type CompletionEvent,
-  type CompletionReply,
-  type CompletionResult,
-  type RankMilestone,
+import type {
+  ActionEvent,
+  CompletionEvent,
+  CompletionReply,
+  CompletionResult,
+  RankMilestone,
 } from '../../common/events.ts';
 import type { CompletionJob, CorrectionJob } from '../../common/queues.ts';
 import { loadScript, scriptCaller, unwrap, type Redis } from '../../common/redis.ts';
@@ -69,7 +68,10 @@ export class Publisher {
       const reply = replies[i];
       const item = batch.items[i];
       if (!reply || !item) return;
-      keys.push(actionKey(job.userId, job.actionId), openActionsKey(job.userId));
+      keys.push(
+        this.#redis.names.action(job.userId, job.actionId),
+        this.#redis.names.openActions(job.userId),
+      );
       results.push(job.actionId, 'result' in reply ? JSON.stringify(reply.result) : '');
       const waiting = byInstance.get(job.replyTo);
       if (waiting) waiting.push(reply);
@@ -91,10 +93,10 @@ export class Publisher {
     });
     const settled = this.#scripts.call(settle, keys.length, ...keys, RESULT_LIFETIME_S, ...results);
     const pipeline = this.#redis.pipeline();
-    if (ended.length > 0) pipeline.publish(channels.actions, JSON.stringify(ended));
+    if (ended.length > 0) pipeline.publish(this.#redis.names.channels.actions, JSON.stringify(ended));
     for (const [instance, waiting] of byInstance)
-      pipeline.publish(channels.replies(instance), JSON.stringify(waiting));
-    if (events.length > 0) pipeline.publish(channels.completions, JSON.stringify(events));
+      pipeline.publish(this.#redis.names.channels.replies(instance), JSON.stringify(waiting));
+    if (events.length > 0) pipeline.publish(this.#redis.names.channels.completions, JSON.stringify(events));
     const [published] = await Promise.all([pipeline.exec(), settled]);
     unwrap(published);
 
@@ -117,7 +119,7 @@ export class Publisher {
     const repeated = jobs.filter((_, i) => items[i]?.outcome === 'duplicate');
     if (repeated.length === 0) return new Set();
     const pipeline = this.#redis.pipeline();
-    for (const { userId, actionId } of repeated) pipeline.get(actionKey(userId, actionId));
+    for (const { userId, actionId } of repeated) pipeline.get(this.#redis.names.action(userId, actionId));
     const kept = unwrap(await pipeline.exec());
     return new Set(
       repeated.flatMap((job, i) => (parseResult(kept[i] as string | null) ? [nameOf(job)] : [])),
@@ -153,7 +155,7 @@ export class Publisher {
               completedAt: new Date(applied.completedAt ?? 0).toISOString(),
             },
           };
-    await this.#redis.publish(channels.replies(job.replyTo), JSON.stringify([reply]));
+    await this.#redis.publish(this.#redis.names.channels.replies(job.replyTo), JSON.stringify([reply]));
   }
 
   /**

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { after, before, beforeEach } from 'mocha';
-import { BoardIndex, membersKey } from '../../common/board/board-index.ts';
+import { BoardIndex } from '../../common/board/board-index.ts';
 import { BoardTable } from '../../common/board/board-table.ts';
 import { boardAt, type BoardRef, type Entry } from '../../common/board/board.ts';
 import { createLogger } from '../../common/logger.ts';
@@ -89,7 +89,7 @@ describe('rebuildBoards', () => {
   const untilPartOf = (board: BoardRef): Promise<void> =>
     eventually(
       async () => {
-        expect(await other.hlen(membersKey(board))).to.be.above(1000);
+        expect(await other.hlen(other.names.members(board))).to.be.above(1000);
         expect(await index.incomplete([board])).to.deep.equal([board]);
       },
       { everyMs: 1 },
@@ -114,7 +114,7 @@ describe('rebuildBoards', () => {
     await reading.raw('lock table scores in access exclusive mode');
     const made = rebuildBoards([board], deps());
     try {
-      await eventually(async () => expect(await redis.exists(membersKey(board))).to.equal(1));
+      await eventually(async () => expect(await redis.exists(redis.names.members(board))).to.equal(1));
       // Whose completion was published before the ban, and is not corrected by a job of the user's own in this test.
       await index.apply([
         { board, steps: [player, { userId: 'u78', score: 999_998, reachedAt: Date.now() }] },
@@ -136,7 +136,7 @@ describe('rebuildBoards', () => {
     const dead = (await index.begin(board)) ?? '';
     await index.load(board, dead, [{ userId: 'u1', score: 5, reachedAt: Date.now() }]);
     expect(await index.begin(board), 'while it is at work').to.equal(undefined);
-    await redis.hset(membersKey(board), '~t', '1');
+    await redis.hset(redis.names.members(board), '~t', '1');
     expect(await rebuildBoards([board], deps())).to.equal(USERS);
     expect(await index.load(board, dead, [{ userId: 'u1', score: 7, reachedAt: Date.now() }])).to.equal(
       false,
@@ -175,7 +175,7 @@ describe('rebuildBoards', () => {
     await reading.raw('lock table scores in access exclusive mode');
     const made = rebuildBoards([board], deps());
     const attempt = await eventually(async () => {
-      const name = await redis.hget(membersKey(board), '~b');
+      const name = await redis.hget(redis.names.members(board), '~b');
       expect(name).to.be.a('string');
       return name;
     });
@@ -184,7 +184,7 @@ describe('rebuildBoards', () => {
     await untilReady(redis, 5000);
     await untilReady(other, 5000);
     // The log was lost with the last second of it, or kept: the attempt itself may still be there.
-    await redis.hset(membersKey(board), '~b', attempt ?? '', '~t', Math.floor(Date.now() / 1000));
+    await redis.hset(redis.names.members(board), '~b', attempt ?? '', '~t', Math.floor(Date.now() / 1000));
     const stray = { userId: 'u79', score: 999_997, reachedAt: Date.now() };
     await index.load(board, attempt ?? '', [stray]);
     await reading.commit();
