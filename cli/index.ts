@@ -6,6 +6,7 @@ import { ConfigError } from '../common/config.ts';
 import { Failure, reasonOf } from './failure.ts';
 import { runMigrate } from './migrate.ts';
 import { runReconcile } from './reconcile.ts';
+import { runReplay } from './replay.ts';
 import { runSeed } from './seed.ts';
 import { readSettings, type Settings } from './settings.ts';
 
@@ -30,7 +31,7 @@ stores of the \`npm start\` that runs on DATA_DIR are used.
 
 Exit codes:
   ${DONE}  done; for reconcile also when drift was found, since its repairs are under way by then
-  ${FAILED}  failed: a store is away, no worker took the job, or the job failed
+  ${FAILED}  failed: a store is away, no worker took the job, the job failed, or replay found a difference
   ${WRONG_USE}  wrong usage, or a setting is missing or not allowed`,
   );
 
@@ -58,6 +59,14 @@ program
   )
   .option('--json', 'print the result as one line of JSON')
   .action(withSettings((settings, options: { json?: boolean }) => runReconcile(settings, options)));
+
+program
+  .command('replay')
+  .description(
+    'recompute scores, periods and tie order from the ledger alone and compare them with the scores; fails when they differ',
+  )
+  .option('--json', 'print the result as one line of JSON')
+  .action(withSettings((settings, options: { json?: boolean }) => runReplay(settings, options)));
 
 /** @returns the exit code */
 async function main(): Promise<number> {

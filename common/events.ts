@@ -32,8 +32,9 @@ export interface CompletionResult {
   readonly completedAt: string;
 }
 
-/** Why a completion did not count. */
-export type Refusal = 'cancelled' | 'rejected' | 'held' | 'unknown' | 'not_yours' | 'token_mismatch';
+/** Why a completion did not count; `closed`: it was accepted after its leaderboard had closed. */
+export type Refusal =
+  'cancelled' | 'closed' | 'rejected' | 'held' | 'unknown' | 'not_yours' | 'token_mismatch';
 
 /** What became of a completion that an API instance waits for. */
 export type CompletionReply = CompletionName &
@@ -72,7 +73,6 @@ export type ActionEvent =
       readonly userId: string;
       readonly actionId: string;
       readonly type: string;
-      readonly leaderboard: string;
       readonly status: 'started' | 'cancelled';
       /** ms since the epoch */
       readonly at: number;
@@ -106,9 +106,7 @@ const isActionEvents = isListOf(
   (value): value is ActionEvent =>
     hasTexts(value, 'kind', 'userId', 'actionId') &&
     (value['kind'] === 'result' ||
-      (value['kind'] === 'action' &&
-        hasTexts(value, 'type', 'leaderboard', 'status') &&
-        typeof value['at'] === 'number')),
+      (value['kind'] === 'action' && hasTexts(value, 'type', 'status') && typeof value['at'] === 'number')),
 );
 const isChangeEvent = (value: unknown): value is ChangeEvent =>
   hasTexts(value, 'kind') &&

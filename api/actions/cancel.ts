@@ -46,7 +46,6 @@ export function cancelRoute({ actions, admission, announcer }: ActionDeps): Rout
           userId,
           actionId,
           type: action.type,
-          leaderboard: action.leaderboard,
           status: 'cancelled',
           at: Date.now(),
         });

@@ -168,6 +168,7 @@ const cancelled = (): Problem =>
 
 const refusals: Record<Refusal, () => Problem> = {
   cancelled,
+  closed: () => new Problem('LEADERBOARD_CLOSED', 'The leaderboard closed before the completion came in.'),
   rejected: () => new Problem('ACTION_REJECTED', 'The action was rejected and cannot be completed.'),
   held: () => new Problem('VERIFICATION_REQUIRED', 'The action is held until it has been verified.'),
   unknown: () => new Problem('ACTION_NOT_FOUND', 'There is no such action. Start it first.'),

@@ -62,15 +62,13 @@ export function startRoute({
     ],
     async handle(input) {
       mustBeOpen(features);
-      const { identity, profile } = signedIn(input);
-      const { userId } = profile;
+      const { userId } = signedIn(input).profile;
       const { body, ip, userAgent } = input;
       const { type, leaderboard, points, difficulty } = priceOf(
         catalog,
         body.type,
         body.leaderboard,
         body.metadata?.['difficulty'],
-        identity,
       );
       const actionId = newId();
       const ttlMs = tokenTtlSeconds * 1000;
@@ -106,7 +104,6 @@ export function startRoute({
         userId,
         actionId,
         type: type.key,
-        leaderboard: leaderboard.key,
         status: 'started',
         at: startedAt,
       });

@@ -150,8 +150,8 @@ export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[
               .where({ key })
               .update({ closes_at: new Date(), updated_at: new Date() });
           await trx.raw(
-            'select close_board_period(id) from board_periods where leaderboard = ? and period = ? and starts_at = ?',
-            [key, period, bounds.starts_at],
+            'select close_board_period(id, ?) from board_periods where leaderboard = ? and period = ? and starts_at = ?',
+            [Date.now(), key, period, bounds.starts_at],
           );
           await audit(trx, {
             actor: signedIn(input).profile.userId,

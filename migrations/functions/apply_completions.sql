@@ -107,12 +107,12 @@ begin
       select n, i ->> 'actionId' as action_id, i ->> 'userId' as user_id, i ->> 'transactionId' as transaction_id
       from jsonb_array_elements(items) with ordinality e(i, n)
     ),
-    -- One row an action and board: its own, and global. `place` counts a user's actions on the board.
-    award as materialized (
+    -- One row an action and board: its own, and global.
+    award as (
       select item.n, item.transaction_id, t.id, t.user_id, t.leaderboard, t.type, t.points, t.accepted_at, coalesce(u.hidden, true) as hidden,
         date_trunc('day', t.accepted_at at time zone 'UTC') at time zone 'UTC' as day, b.key as board, b.score_cap as cap,
-        least(t.points, b.max_points_per_update)::bigint as worth,
-        row_number() over (partition by t.user_id, b.key order by item.n) as place
+        least(t.points, b.max_points_per_update)::integer as worth, epoch_ms(t.accepted_at) as accepted_ms,
+        bp.id as all_time, coalesce(epoch_ms(s.reached_at), 0) as base_reached
       from unnest(taken) t
       join item on item.action_id = t.id and item.user_id = t.user_id -- two users may have signed one id
       left join lateral (
@@ -120,59 +120,73 @@ begin
       ) u on true
       cross join unnest(case t.leaderboard when 'global' then array['global'] else array[t.leaderboard, 'global'] end) k(board)
       join leaderboards b on b.key = k.board
+      join board_periods bp on bp.leaderboard = b.key and bp.period = 'all' and bp.starts_at = timestamptz '1970-01-01 00:00:00+00'
+      left join lateral (
+        -- By the primary key alone, as in index_rows.
+        select reached_at from scores
+        where (user_id, board_period_id) >= (t.user_id, bp.id) and (user_id, board_period_id) <= (t.user_id, bp.id) limit 1
+      ) s on true
     ),
-    -- The periods that hold completions of a day.
+    -- What a user's actions on a board add up to, and when: strictly later than the user's last change, so that the time also tells
+    -- which of two states is the newer.
+    line as materialized (
+      select *, sum(worth) over line as total,
+        greatest(base_reached + place, max(accepted_ms - place) over line + place) as reached
+      from (select *, row_number() over (partition by user_id, board order by n) as place from award) numbered
+      window line as (partition by user_id, board order by n)
+    ),
+    -- The periods in which completions of a day count, and whether all of a user's that are here do so.
     slot as materialized (
-      select d.board, d.day, bp.id as board_period_id, bp.period = 'all' as is_all, bp.closed_at
-      from (select distinct board, day from award) d
+      select d.board, d.day, bp.id as board_period_id, bp.starts_at, coalesce(least(bp.ends_at, bp.closed_at), 'infinity') as ends_at, bp.closed_at,
+        bp.closed_at is null and (p.period = 'all' or (select count(distinct day) = 1 from line)) as has_all
+      from (select distinct board, day from line) d
       join leaderboards b on b.key = d.board
       cross join unnest(b.periods) p(period)
       join board_periods bp on bp.leaderboard = d.board and bp.period = p.period and bp.starts_at = period_start(p.period, d.day)
     ),
-    -- The users' rows as they stand, read once a user: rows of a user stand together.
-    base as materialized (
-      select u.user_id, s.board_period_id, s.score, epoch_ms(s.reached_at) as reached, s.ctid as place
-      from (select distinct user_id from award) u
-      cross join lateral (
-        select board_period_id, score, reached_at, ctid from scores
-        where user_id = u.user_id and board_period_id = any (array(select slot.board_period_id from slot)) offset 0
-      ) s
-    ),
     -- One row an action and board period. Each period has a score of its own under the leaderboard's cap.
-    share as (
-      select a.n, a.user_id, a.board, a.leaderboard, a.cap, a.place, a.accepted_at, slot.board_period_id, slot.is_all,
-        case when a.accepted_at >= slot.closed_at then 0 else a.worth end as worth,
-        coalesce(base.score, 0) as base, coalesce(base.reached, 0) as base_reached, base.place as row_place
-      from award a
-      join slot on slot.board = a.board and slot.day = a.day
-      left join base on base.user_id = a.user_id and base.board_period_id = slot.board_period_id
+    share as materialized (
+      select n, user_id, is_global, is_own, is_all, board_period_id, row_place,
+        transaction_id, id, leaderboard, type, points, accepted_at,
+        greatest(base, least(cap, base + total_here)) as after,
+        greatest(base, least(cap, base + total_here - counts)) as before,
+        reached_here as reached
+      from (
+        select l.*, l.board = 'global' as is_global, slot.board_period_id = l.all_time as is_all,
+          slot.board_period_id = l.all_time and l.board = l.leaderboard as is_own,
+          slot.board_period_id, s.ctid as row_place, coalesce(s.score, 0) as base,
+          case when has_all or l.accepted_at < slot.ends_at then worth else 0 end as counts,
+          case when has_all then l.total else (
+            select coalesce(sum(o.worth), 0) from line o
+            where o.user_id = l.user_id and o.board = l.board and o.n <= l.n and o.accepted_at >= slot.starts_at and o.accepted_at < slot.ends_at
+          ) end as total_here,
+          greatest(l.reached, coalesce(epoch_ms(s.reached_at), 0) + l.place) as reached_here
+        from line l
+        join slot on slot.board = l.board and slot.day = l.day
+        left join lateral (
+          select score, reached_at, ctid from scores
+          where (user_id, board_period_id) >= (l.user_id, slot.board_period_id)
+            and (user_id, board_period_id) <= (l.user_id, slot.board_period_id) limit 1
+        ) s on true
+      ) x
     ),
-    counted as (
-      select *, greatest(base, least(cap, base + sum(worth) over line)) as after,
-        greatest(base, least(cap, base + sum(worth) over line - worth)) as before,
-        -- Strictly later than the user's last change on any period of the board, so that it also tells which of two states is the newer.
-        greatest(max(base_reached) over (partition by user_id, board) + place,
-          max(epoch_ms(accepted_at) - place) over (partition by user_id, board order by n) + place) as reached
-      from share
-      window line as (partition by user_id, board_period_id order by n)
-    ),
-    running as materialized (select * from counted),
     -- What each action comes to: on its own leaderboard and on global, all time, and period by period.
     outcome as materialized (
-      select a.n, a.transaction_id, a.id, a.user_id, a.leaderboard, a.type, a.points, a.accepted_at, r.before, r.after, r.global_delta, r.effects
-      from (
-        select n, max(before) filter (where is_all and board = leaderboard) as before, max(after) filter (where is_all and board = leaderboard) as after,
-          max(after - before) filter (where is_all and board = 'global') as global_delta,
-          coalesce(array_agg(array[board_period_id, after - before, reached]::bigint[]) filter (where after > before), '{}') as effects
-        from running group by n
-      ) r
-      join award a on a.n = r.n and a.board = a.leaderboard
-      order by a.n
+      select n, max(transaction_id) filter (where is_own) as transaction_id, max(id) filter (where is_own) as id,
+        max(user_id) filter (where is_own) as user_id, max(leaderboard) filter (where is_own) as leaderboard,
+        max(type) filter (where is_own) as type, max(points) filter (where is_own) as points,
+        max(accepted_at) filter (where is_own) as accepted_at,
+        max(before) filter (where is_own) as before, max(after) filter (where is_own) as after,
+        max(after - before) filter (where is_all and is_global) as global_delta,
+        coalesce(array_agg(array[board_period_id, after - before, reached]::bigint[]) filter (where after > before), '{}') as effects
+      from share
+      group by n
+      order by n
     ),
     gain as materialized (
       select board_period_id, user_id, max(after) as score, max(row_place) as row_place,
         from_epoch_ms(max(reached) filter (where after > before)) as reached_at
-      from running
+      from share
       group by user_id, board_period_id
       having bool_or(after > before)
       order by user_id, board_period_id
@@ -190,11 +204,10 @@ begin
     ),
     milestone as (
       insert into achievements (user_id, key, action_id, unlocked_at)
-      select o.user_id, 'score-' || m.score, o.id, o.accepted_at
-      from running r
+      select r.user_id, 'score-' || m.score, r.id, r.accepted_at
+      from share r
       join unnest(array[100, 500, 1000, 5000, 10000]) m(score) on r.before < m.score and r.after >= m.score
-      join outcome o using (n)
-      where r.board = 'global' and r.is_all
+      where r.is_global and r.is_all
       on conflict do nothing
       returning action_id, key
     ),
@@ -215,13 +228,13 @@ begin
         select json_agg(json_build_array(b.leaderboard, b.period, epoch_ms(b.starts_at), epoch_ms(b.ends_at), r.rows))
         from (
           select board_period_id, json_agg(json_build_array(user_id, score, epoch_ms(reached_at),
-            user_id in (select user_id from award where hidden))) as rows
+            user_id in (select user_id from line where hidden))) as rows
           from (select * from risen union all select * from begun) written
           group by board_period_id
         ) r
         join board_periods b on b.id = r.board_period_id
       ),
-      (select array_agg(distinct user_id) from running where after = before),
+      (select array_agg(distinct user_id) from share where after = before),
       (select count(*) from gain) - (select count(*) from risen) - (select count(*) from begun),
       (select array_agg(distinct board_period_id order by board_period_id) from slot where closed_at is not null)
     into completed, written_rows, unchanged_users, missed, closed_boards;

@@ -1,7 +1,10 @@
--- Ends a period: from here on nothing counts in it. Waits for the batches under way. Returns whether it was open.
-create or replace function close_board_period(board_period integer) returns boolean language plpgsql as $$
+-- Ends a period at an instant: what is accepted from then on does not count in it. Waits for the batches under way, so that
+-- an instant that is read from the clock under the same lock is later than all that has been applied.
+-- cut: ms since the epoch. Returns whether the period was open.
+drop function if exists close_board_period(integer);
+create or replace function close_board_period(board_period integer, cut bigint) returns boolean language plpgsql as $$
 begin
   perform pg_advisory_xact_lock(7452, 0);
-  update board_periods set closed_at = clock_timestamp() where id = board_period and closed_at is null;
+  update board_periods set closed_at = from_epoch_ms(cut) where id = board_period and closed_at is null;
   return found;
 end $$;

@@ -13,6 +13,9 @@ begin
     from jsonb_array_elements(ranks) r
     join unnest(array[100, 10, 3, 1]) m(place) on (r ->> 3)::integer <= m.place
     cross join lateral (select * from actions where id = r ->> 0 offset 0) a
+    -- The entry may have been taken back before its ranks were kept.
+    where not exists (
+      select from ledger l join ledger undo on undo.reverses = l.id and undo.kind = 'rollback' where l.action_id = a.id)
     order by a.user_id, m.place
     on conflict do nothing;
   end if;

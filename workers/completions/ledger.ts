@@ -2,6 +2,7 @@ import Joi from 'joi';
 import { nameOf } from '../../common/actions.ts';
 import { newId } from '../../common/ids.ts';
 import { parseIndexRows, type IndexedBoard } from '../../common/board/index-rows.ts';
+import type { Refusal } from '../../common/events.ts';
 import type { Database } from '../../common/postgres.ts';
 import { completionJobSchema, type CompletionJob, type CorrectionJob } from '../../common/queues.ts';
 import { check, hasTexts } from '../../common/validate.ts';
@@ -28,7 +29,7 @@ export type AppliedItem =
   | {
       readonly actionId: string;
       readonly userId: string;
-      readonly outcome: 'cancelled' | 'rejected' | 'held' | 'unknown' | 'not_yours' | 'token_mismatch';
+      readonly outcome: Refusal;
     };
 
 export interface AppliedBatch {
@@ -39,13 +40,21 @@ export interface AppliedBatch {
   readonly boards: readonly IndexedBoard[];
 }
 
-const refusals = new Set(['cancelled', 'rejected', 'held', 'unknown', 'not_yours', 'token_mismatch']);
+const refusals: ReadonlySet<unknown> = new Set<Refusal>([
+  'cancelled',
+  'closed',
+  'rejected',
+  'held',
+  'unknown',
+  'not_yours',
+  'token_mismatch',
+]);
 const isRank = (rank: unknown): boolean => rank === null || typeof rank === 'number';
 
 /** By hand, as a schema would cost a tenth of a worker's time. */
 function isItem(value: unknown): value is AppliedItem {
   if (!hasTexts(value, 'actionId', 'userId')) return false;
-  if (refusals.has(value['outcome'] as string)) return true;
+  if (refusals.has(value['outcome'])) return true;
   const { outcome, rank, unlocked } = value;
   return (
     (outcome === 'completed' || outcome === 'duplicate') &&
@@ -95,6 +104,8 @@ export interface AppliedCorrection {
   readonly current?: number;
   readonly delta?: number;
   readonly completedAt?: number;
+  /** whether achievements were taken back, so that they can be unlocked again */
+  readonly relocked?: boolean;
   readonly boards: readonly IndexedBoard[];
 }
 
@@ -106,6 +117,7 @@ const correctionSchema = Joi.object<Omit<AppliedCorrection, 'boards'> & { readon
   current: Joi.number(),
   delta: Joi.number(),
   completedAt: Joi.number(),
+  relocked: Joi.boolean(),
   rows: Joi.array().required(),
 });
 
@@ -137,10 +149,11 @@ export class Ledger {
     return { ...applied, boards: parseIndexRows(boards) };
   }
 
-  /** A user's score rows on all open boards. */
+  /** A user's score rows on all boards that Redis holds: those that are open, and those whose time is not over. */
   async rowsOf(userId: string): Promise<readonly IndexedBoard[]> {
     const { rows } = await this.#db.raw<{ rows: { rows: unknown }[] }>(
-      `select index_rows(array[:userId]::text[], array(select id from board_periods where closed_at is null)) as rows`,
+      `select index_rows(array[:userId]::text[], array(
+         select id from board_periods where closed_at is null or ends_at is null or ends_at > now())) as rows`,
       { userId },
     );
     return parseIndexRows(rows[0]?.rows);

@@ -27,6 +27,11 @@ export class Milestones {
     this.#scripts = scriptCaller(redis, [script]);
   }
 
+  /** Lets a user enter the top of a board for the first time again: what the first time brought was taken back. */
+  async forget(board: BoardRef, userId: string): Promise<void> {
+    await this.#redis.hdel(this.#redis.names.milestones(board), userId);
+  }
+
   /** @returns those of the steps that entered a threshold for the first time, in order. Costs nothing when none did. */
   async firstEntries<S extends Step>(steps: readonly S[]): Promise<S[]> {
     const byBoard = new Map<string, { board: BoardRef; entries: { step: S; threshold: number }[] }>();

@@ -16,6 +16,9 @@ import type { AppliedBatch, AppliedCorrection, AppliedItem } from './ledger.ts';
 import { Milestones, type Step } from './milestones.ts';
 import type { RankRecorder } from './rank-recorder.ts';
 
+/** The board whose top unlocks achievements. */
+const GLOBAL_ALL = boardAt(GLOBAL_BOARD, 'all', 0);
+
 const settle = loadScript(new URL('lua/settle.lua', import.meta.url));
 
 type Counted = Extract<AppliedItem, { outcome: 'completed' | 'duplicate' }>;
@@ -129,7 +132,9 @@ export class Publisher {
   /** As `publish`, for a correction: the boards, and the API instance that waits. */
   async publishCorrection(job: CorrectionJob, applied: AppliedCorrection): Promise<void> {
     const boards = applied.boards.map(({ board, rows }) => ({ board, steps: rows.map(changeOfRow) }));
-    const changed = boards.length > 0 ? await this.#index.apply(boards) : [];
+    // A score that is taken back is older than the one that Redis has.
+    const changed = boards.length > 0 ? await this.#index.apply(boards, { overwrite: true }) : [];
+    if (applied.relocked) await this.#milestones.forget(GLOBAL_ALL, job.userId);
     const own = boards.findIndex(
       ({ board }) => board.leaderboard === applied.leaderboard && board.period === 'all',
     );

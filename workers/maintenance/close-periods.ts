@@ -41,7 +41,7 @@ export async function closePeriods(deps: {
   let archived = 0;
   for (const { id, leaderboard, period, ends_at: endsAt, closed_at: closedAt } of due) {
     if (!closedAt && endsAt && pending < endsAt.getTime()) continue; // next time
-    if (!closedAt) await db.raw('select close_board_period(?)', [id]);
+    if (!closedAt && endsAt) await db.raw('select close_board_period(?, ?)', [id, endsAt.getTime()]);
     const { rows } = await db.raw<{ rows: { done: boolean }[] }>(
       'select archive_board_period(?, ?) as done',
       [id, most],
