@@ -1,8 +1,8 @@
-import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { loadConfig } from '../common/config.ts';
 import { closeServer, listen } from '../common/health.ts';
+import { createHttpServer } from '../common/http-server.ts';
 import { createLogger } from '../common/logger.ts';
 import { runTier } from '../common/run-tier.ts';
 import { createApi } from './create-api.ts';
@@ -16,7 +16,7 @@ runTier('api', async (shutdown) => {
   const log = createLogger('api', config.LOG_LEVEL);
   const api = await createApi(config, log, { webRoot: fileURLToPath(new URL('../web', import.meta.url)) });
   shutdown.defer('api', () => api.close());
-  const server = createServer(api.handle);
+  const server = createHttpServer(api.handle, config);
   const port = await listen(server, config.PORT, config.HOST, 'PORT');
   shutdown.defer('server', () => closeServer(server, 3000));
   log.info({ port }, 'api is ready');

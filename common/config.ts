@@ -61,6 +61,12 @@ export const variables = {
     65535,
   ),
   HOST: text('Address to listen on.', '0.0.0.0'),
+  KEEP_ALIVE_SECONDS: int(
+    'How long an idle connection of HTTP stays open, seconds: longer than the proxy in front keeps its own (an AWS ALB: 60), or it sends requests into connections that close.',
+    65,
+    1,
+    3600,
+  ),
   DATABASE_URL: url('PostgreSQL, 14 or newer. `npm start` brings its own when this is not set.', [
     'postgres',
     'postgresql',

@@ -1,5 +1,6 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { ConfigError } from './config.ts';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { ConfigError, type Config } from './config.ts';
+import { createHttpServer } from './http-server.ts';
 import type { Metrics } from './metrics.ts';
 
 /** Whether a part that a tier needs is there. Rejects, or answers false, when it is not. */
@@ -60,10 +61,10 @@ export function createHealth(metrics: Metrics, checks: Readonly<Record<string, C
 }
 
 /** A server that answers these routes and nothing else, for a tier without another. */
-export function createHealthServer(health: Health): Server {
-  return createServer((request, response) => {
+export function createHealthServer(health: Health, config: Pick<Config, 'KEEP_ALIVE_SECONDS'>): Server {
+  return createHttpServer((request, response) => {
     if (!health.handle(request, response)) response.writeHead(404).end();
-  });
+  }, config);
 }
 
 /** Starts listening. @returns the port, which the system chose if it was 0 @throws {@link ConfigError} with what to do */

@@ -2,6 +2,13 @@ import { pino, type DestinationStream, type Logger } from 'pino';
 
 export type { Logger };
 
+/** A log that cannot be written, because the disk is full or its reader has gone, ends nobody. */
+function toStandardOutput(): DestinationStream {
+  const stream = pino.destination(1);
+  stream.on('error', () => undefined);
+  return stream;
+}
+
 /** Fields that are never written, wherever somebody logs them. */
 const secrets = [
   'password',
@@ -29,5 +36,5 @@ export function createLogger(tier: string, level: string, destination?: Destinat
     formatters: { level: (label: string) => ({ level: label }) },
     redact: { paths: secrets.flatMap((name) => [name, `*.${name}`]), censor: '[hidden]' },
   };
-  return destination ? pino(options, destination) : pino(options);
+  return pino(options, destination ?? toStandardOutput());
 }

@@ -1,4 +1,5 @@
 import { ConfigError } from './config.ts';
+import { endOnUncaughtError } from './last-resort.ts';
 import { createLogger } from './logger.ts';
 import { Shutdown, shutDownOnSignal } from './shutdown.ts';
 
@@ -13,6 +14,7 @@ export function runTier(name: string, start: (shutdown: Shutdown) => Promise<voi
   const log = createLogger(name, 'info');
   const shutdown = new Shutdown(log);
   shutDownOnSignal(shutdown, log, SHUTDOWN_DEADLINE_MS);
+  endOnUncaughtError(shutdown, log, SHUTDOWN_DEADLINE_MS);
   start(shutdown).catch(async (error: unknown) => {
     if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`);
     else log.fatal({ err: error }, 'could not start');

@@ -2,13 +2,15 @@
  * `npm start`: all of Laurel in one process, on an embedded PostgreSQL and a private Redis unless DATABASE_URL and
  * REDIS_URL say otherwise. The one place where the tiers meet; in production each is a process of its own.
  */
-import { createWriteStream, mkdirSync } from 'node:fs';
-import { createServer, type RequestListener } from 'node:http';
+import { chmodSync, mkdirSync } from 'node:fs';
+import type { RequestListener } from 'node:http';
 import { resolve } from 'node:path';
-import { multistream } from 'pino';
+import { multistream, pino } from 'pino';
 import { createApi } from '../api/create-api.ts';
 import { ConfigError, loadConfig, type Config } from '../common/config.ts';
 import { closeServer, listen } from '../common/health.ts';
+import { createHttpServer } from '../common/http-server.ts';
+import { endOnUncaughtError } from '../common/last-resort.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
 import { createDatabase } from '../common/postgres.ts';
 import { ensureUser, seedCatalog } from '../common/seed.ts';
@@ -33,6 +35,7 @@ async function start(): Promise<void> {
   const log = createStartLogger(dataDir, given);
   const shutdown = new Shutdown(log);
   shutDownOnSignal(shutdown, log, SHUTDOWN_DEADLINE_MS);
+  endOnUncaughtError(shutdown, log, SHUTDOWN_DEADLINE_MS);
   try {
     await run(given, dataDir, secrets, log, shutdown);
   } catch (error) {
@@ -50,7 +53,7 @@ async function run(
 ): Promise<void> {
   // The port comes first: a busy one is told before anything is started, and callers hear that they are early.
   let handle = starting;
-  const server = createServer((request, response) => handle(request, response));
+  const server = createHttpServer((request, response) => handle(request, response), given);
   const port = await listen(server, given.PORT, given.HOST, 'PORT');
 
   const webRoot = resolve(dataDir, 'web');
@@ -129,7 +132,11 @@ async function seed(config: Config, adminPassword: string): Promise<void> {
 /** Everything goes to a file; what needs a person also goes to the terminal. */
 function createStartLogger(dataDir: string, config: Config): Logger {
   mkdirSync(dataDir, { recursive: true });
-  const file = createWriteStream(resolve(dataDir, 'laurel.log'), { flags: 'a' });
+  const dest = resolve(dataDir, 'laurel.log');
+  const file = pino.destination({ dest, mode: 0o600 });
+  chmodSync(dest, 0o600); // one of an earlier version was open to all
+  // A full disk ends nobody.
+  file.on('error', (error: unknown) => console.error(`${dest} cannot be written: ${String(error)}`));
   const level = config.LOG_LEVEL === 'silent' ? 'fatal' : config.LOG_LEVEL;
   return createLogger(
     'start',

@@ -115,6 +115,7 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
     const worker = new Worker(name, process, {
       connection: blocking,
       prefix: blocking.names.prefix,
+      skipVersionCheck: true, // it would print what it finds past our log
       concurrency,
       ...liveness,
     });

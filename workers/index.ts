@@ -9,7 +9,7 @@ runTier('workers', async (shutdown) => {
   const log = createLogger('workers', config.LOG_LEVEL);
   const workers = await createWorkers(config, log);
   shutdown.defer('workers', () => workers.close());
-  const server = createHealthServer(workers.health);
+  const server = createHealthServer(workers.health, config);
   const port = await listen(server, config.WORKERS_PORT, config.HOST, 'WORKERS_PORT');
   shutdown.defer('server', () => closeServer(server, 500));
   log.info({ port, partitions: config.QUEUE_PARTITIONS }, 'workers are ready');

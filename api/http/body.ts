@@ -34,18 +34,9 @@ export async function readBody(ctx: Koa.Context): Promise<unknown> {
   refuseOtherTypes(ctx);
   const encoding = ctx.get('content-encoding').toLowerCase();
   const isPacked = encoding !== '' && encoding !== 'identity';
-  const stream = isPacked ? unpacked(ctx.req, encoding) : ctx.req;
-  let text: string;
-  try {
-    text = await readText(stream, {
-      limit: LIMIT_BYTES,
-      encoding: 'utf8',
-      length: isPacked || !(length > 0) ? null : length,
-    });
-  } catch (error) {
-    if (isPacked) stream.destroy();
-    throw (error as { status?: number }).status === 413 ? tooLarge(error) : notJson(error);
-  }
+  const text = isPacked
+    ? await readPacked(ctx.req, encoding)
+    : await read(ctx.req, length > 0 ? length : null);
   if (text === '') return {};
   let body: unknown;
   try {
@@ -64,9 +55,32 @@ function refuseOtherTypes(ctx: Koa.Context): void {
   if (!/^(utf-?8)?$/i.test(ctx.request.charset)) throw notUtf8Json();
 }
 
-function unpacked(request: Readable, encoding: string): Readable {
+/** @throws PAYLOAD_TOO_LARGE or INVALID_REQUEST */
+async function read(stream: Readable, length: number | null): Promise<string> {
+  try {
+    return await readText(stream, { limit: LIMIT_BYTES, encoding: 'utf8', length });
+  } catch (error) {
+    throw (error as { status?: number }).status === 413 ? tooLarge(error) : notJson(error);
+  }
+}
+
+/**
+ * Reads what a packed body unpacks to. A packed stream may end before the body does, and the connection break later: the unpacker has
+ * an error listener of its own for its whole life, and hears nothing of the request any more once it has been read.
+ */
+async function readPacked(request: Readable, encoding: string): Promise<string> {
   const unpacker = Object.hasOwn(unpackers, encoding) ? unpackers[encoding]?.() : undefined;
   if (!unpacker) throw notUtf8Json();
-  request.on('error', (error) => unpacker.destroy(error));
-  return request.pipe(unpacker);
+  const breakOff = (error: Error): void => void unpacker.destroy(error);
+  unpacker.on('error', () => undefined);
+  request.on('error', breakOff);
+  try {
+    return await read(request.pipe(unpacker), null);
+  } finally {
+    request.off('error', breakOff);
+    request.unpipe(unpacker);
+    unpacker.destroy();
+    // What is left of the body belongs to nobody.
+    request.resume();
+  }
 }
