@@ -62,6 +62,7 @@ export class Catalog {
   #leaderboards = new Map<string, Leaderboard>();
   #actionTypes = new Map<string, ActionType>();
   #loaded = false;
+  readonly #readers: (() => void)[] = [];
 
   constructor(db: Database, log: Logger) {
     this.#db = db;
@@ -85,6 +86,11 @@ export class Catalog {
 
   stop(): void {
     this.#refresher.stop();
+  }
+
+  /** Calls back whenever the catalog has been read, whether or not it changed. */
+  onRead(handle: () => void): void {
+    this.#readers.push(handle);
   }
 
   /** Whether the catalog has been read at least once. */
@@ -144,5 +150,6 @@ export class Catalog {
       ]),
     );
     this.#loaded = true;
+    for (const handle of this.#readers) handle();
   }
 }

@@ -73,6 +73,7 @@ export type ActionEvent =
       readonly userId: string;
       readonly actionId: string;
       readonly type: string;
+      readonly leaderboard: string;
       readonly status: 'started' | 'cancelled';
       /** ms since the epoch */
       readonly at: number;
@@ -106,7 +107,9 @@ const isActionEvents = isListOf(
   (value): value is ActionEvent =>
     hasTexts(value, 'kind', 'userId', 'actionId') &&
     (value['kind'] === 'result' ||
-      (value['kind'] === 'action' && hasTexts(value, 'type', 'status') && typeof value['at'] === 'number')),
+      (value['kind'] === 'action' &&
+        hasTexts(value, 'type', 'leaderboard', 'status') &&
+        typeof value['at'] === 'number')),
 );
 const isChangeEvent = (value: unknown): value is ChangeEvent =>
   hasTexts(value, 'kind') &&

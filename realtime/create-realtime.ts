@@ -2,6 +2,7 @@ import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node
 import { ActionViews } from '../common/action-views.ts';
 import { BoardIndex } from '../common/board/board-index.ts';
 import { BoardReader } from '../common/board/board-reader.ts';
+import { visibleBoard, type Viewer } from '../common/board/visibility.ts';
 import { Catalog } from '../common/catalog.ts';
 import type { Config } from '../common/config.ts';
 import { EventListener } from '../common/events.ts';
@@ -23,7 +24,7 @@ import { ConnectionLimits } from './connections/limits.ts';
 import { PersonalEvents } from './personal-events.ts';
 import { createSockets } from './sockets/create-sockets.ts';
 import { boardRoom, spectatorRoom } from './sockets/rooms.ts';
-import { BoardStreams } from './streams/board-streams.ts';
+import { BoardStreams, isStream } from './streams/board-streams.ts';
 
 export interface Realtime {
   readonly health: Health;
@@ -107,22 +108,24 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
   );
   shutdown.defer('feeds', () => Promise.resolve(feeds.close()));
 
-  const findBoard = (
-    { leaderboard, period }: Watched,
-    identity: Identity | undefined,
-  ): Watched | undefined => {
-    const known = catalog.leaderboard(leaderboard);
-    const visible = known?.visibility === 'public' || identity?.role === 'admin';
-    return known?.periods.includes(period) && visible ? { leaderboard, period } : undefined;
-  };
+  const findBoard = ({ leaderboard, period }: Watched, viewer: Viewer): Watched | undefined =>
+    visibleBoard(catalog, leaderboard, viewer)?.periods.includes(period)
+      ? { leaderboard, period }
+      : undefined;
   const identify = createDoorman({ config, accessTokens: new AccessTokens(config), directory });
   const limits = new ConnectionLimits(config);
   const shared = { config, log, metrics, identify, limits, feeds, findBoard };
-  const streams = new BoardStreams(shared);
+  const streams: BoardStreams = new BoardStreams({
+    ...shared,
+    enter: (userId, id) => void sockets.book.enter(userId, id),
+    leave: (id) => sockets.book.leave(id),
+  });
   const sockets = createSockets({
     ...shared,
     directory,
     onBoardLeft: (board) => feeds.release(board),
+    isStream,
+    closeStream: (id) => streams.closeOne(id),
     redis,
     publisher: adapterPublisher,
     subscriber: adapterSubscriber,
@@ -131,7 +134,13 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
   // Before the sockets, which close the HTTP server: it ends with its last connection.
   shutdown.defer('streams', () => Promise.resolve(streams.close()));
 
-  const personal = new PersonalEvents({ sockets, directory, actions: new ActionViews(db, redis), log });
+  const personal = new PersonalEvents({
+    sockets,
+    directory,
+    actions: new ActionViews(db, redis),
+    log,
+    mayHear: (leaderboard, viewer) => visibleBoard(catalog, leaderboard, viewer) !== undefined,
+  });
 
   /** Ends or cuts down what a user may no longer have. */
   function review(userId: string, profile: UserProfile | undefined): void {
@@ -142,7 +151,7 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
     // Where users are made at first sight, one that is not there yet may watch.
     const hasEnded = (identity: Identity): boolean =>
       profile
-        ? profile.banned || currentIdentity(identity, profile) === undefined
+        ? profile.banned || currentIdentity(identity, profile)?.role !== identity.role
         : config.USER_PROVISIONING !== 'auto';
     sockets.closeUser(userId, profile?.banned ? 'USER_BANNED' : 'UNAUTHENTICATED', hasEnded);
     streams.closeUser(userId, hasEnded);
@@ -172,6 +181,10 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
     }),
   ]);
   features.onChanged(() => feeds.unmuted());
+  catalog.onRead(() => {
+    sockets.reviewBoards();
+    streams.reviewBoards();
+  });
   await events.onChange((event) => {
     if (event.kind === 'users') {
       feeds.resync();

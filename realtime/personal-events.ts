@@ -1,4 +1,5 @@
 import { presentAction, type ActionViews } from '../common/action-views.ts';
+import type { Viewer } from '../common/board/visibility.ts';
 import type { ActionEvent, CompletionEvent } from '../common/events.ts';
 import type { Logger } from '../common/logger.ts';
 import type { UserDirectory } from '../common/users/user-directory.ts';
@@ -7,8 +8,16 @@ import { spectatorRoom, userRoom } from './sockets/rooms.ts';
 export interface PersonalEventDeps {
   readonly sockets: {
     inhabited(room: string): boolean;
-    tell(rooms: readonly string[], event: string, payload: unknown): void;
+    /** @param hears whether somebody in the rooms may hear it; everybody when not given */
+    tell(
+      rooms: readonly string[],
+      event: string,
+      payload: unknown,
+      hears?: (viewer: Viewer) => boolean,
+    ): void;
   };
+  /** whether a viewer may hear of what happens on a leaderboard */
+  readonly mayHear: (leaderboard: string, viewer: Viewer) => boolean;
   readonly directory: UserDirectory;
   readonly actions: ActionViews;
   readonly log: Logger;
@@ -40,14 +49,15 @@ export class PersonalEvents {
   }
 
   /** An action was started or cancelled. */
-  acted({ userId, actionId, type, status, at }: Extract<ActionEvent, { kind: 'action' }>): void {
-    this.#deps.sockets.tell([spectatorRoom(userId)], 'player:action', {
-      userId,
-      actionId,
-      type,
-      status,
-      timestamp: iso(at),
-    });
+  acted({ userId, actionId, type, leaderboard, status, at }: Extract<ActionEvent, { kind: 'action' }>): void {
+    const payload = { userId, actionId, type, status, timestamp: iso(at) };
+    this.#deps.sockets.tell([spectatorRoom(userId)], 'player:action', payload, this.#hearersOf(leaderboard));
+  }
+
+  /** @returns nothing where everybody may hear: nobody needs to be asked */
+  #hearersOf(leaderboard: string): ((viewer: Viewer) => boolean) | undefined {
+    const { mayHear } = this.#deps;
+    return mayHear(leaderboard, undefined) ? undefined : (viewer) => mayHear(leaderboard, viewer);
   }
 
   /** An action that had been answered 202 has ended. */
@@ -67,7 +77,7 @@ export class PersonalEvents {
     const { userId, actionId, leaderboard, score, rank, type, completedAt: timestamp } = completion;
     const profile = await directory.find(userId).catch(() => undefined);
     const [own, spectators] = [userRoom(userId), spectatorRoom(userId)];
-    sockets.tell([own, spectators], 'score:update', {
+    const update = {
       type: 'SCORE_CHANGED',
       userId,
       username: profile?.username ?? userId,
@@ -77,10 +87,15 @@ export class PersonalEvents {
       oldRank: rank.previous,
       newRank: rank.current,
       timestamp,
-    });
-    sockets.tell([spectators], 'player:action', { userId, actionId, type, status: 'completed', timestamp });
-    for (const milestone of completion.milestones ?? [])
-      sockets.tell([own], 'rank:achieved', { ...milestone, timestamp });
+    };
+    const action = { userId, actionId, type, status: 'completed', timestamp };
+    const hearers = this.#hearersOf(leaderboard);
+    sockets.tell([own, spectators], 'score:update', update, hearers);
+    sockets.tell([spectators], 'player:action', action, hearers);
+    for (const milestone of completion.milestones ?? []) {
+      const payload = { ...milestone, timestamp };
+      sockets.tell([own], 'rank:achieved', payload, this.#hearersOf(milestone.leaderboard));
+    }
     for (const { key, title } of completion.achievements ?? [])
       sockets.tell([own], 'achievement:unlocked', { key, title, timestamp });
   }

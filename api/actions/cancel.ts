@@ -46,6 +46,7 @@ export function cancelRoute({ actions, admission, announcer }: ActionDeps): Rout
           userId,
           actionId,
           type: action.type,
+          leaderboard: action.leaderboard,
           status: 'cancelled',
           at: Date.now(),
         });

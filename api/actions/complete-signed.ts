@@ -62,7 +62,13 @@ export function completeSignedRoute({
       const { identity, profile } = signedIn(input);
       const { body, ip, userAgent } = input;
       const board = body.leaderboard ?? GLOBAL_BOARD;
-      const { type, leaderboard, points, difficulty } = priceOf(catalog, body.type, board, undefined);
+      const { type, leaderboard, points, difficulty } = priceOf(
+        catalog,
+        body.type,
+        board,
+        undefined,
+        identity,
+      );
       const text = [body.actionId, body.type, board, body.timestamp].join('.');
       let genuine: boolean;
       try {

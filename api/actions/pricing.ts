@@ -1,3 +1,4 @@
+import { visibleBoard, type Viewer } from '../../common/board/visibility.ts';
 import type { ActionType, Catalog, Leaderboard } from '../../common/catalog.ts';
 import { Problem } from '../http/problem.ts';
 
@@ -7,10 +8,11 @@ export function priceOf(
   typeKey: string,
   board: string,
   difficulty: unknown,
+  viewer: Viewer,
 ): { type: ActionType; leaderboard: Leaderboard; points: number; difficulty: string | null } {
   const type = catalog.actionType(typeKey);
   if (!type) throw new Problem('UNKNOWN_ACTION_TYPE', `There is no action type ${JSON.stringify(typeKey)}.`);
-  const leaderboard = catalog.leaderboard(board);
+  const leaderboard = visibleBoard(catalog, board, viewer);
   const now = Date.now();
   if (!leaderboard || (type.leaderboards && !type.leaderboards.includes(board))) {
     throw new Problem(

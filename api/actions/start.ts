@@ -62,13 +62,15 @@ export function startRoute({
     ],
     async handle(input) {
       mustBeOpen(features);
-      const { userId } = signedIn(input).profile;
+      const { identity, profile } = signedIn(input);
+      const { userId } = profile;
       const { body, ip, userAgent } = input;
       const { type, leaderboard, points, difficulty } = priceOf(
         catalog,
         body.type,
         body.leaderboard,
         body.metadata?.['difficulty'],
+        identity,
       );
       const actionId = newId();
       const ttlMs = tokenTtlSeconds * 1000;
@@ -104,6 +106,7 @@ export function startRoute({
         userId,
         actionId,
         type: type.key,
+        leaderboard: leaderboard.key,
         status: 'started',
         at: startedAt,
       });

@@ -132,6 +132,7 @@ export function createApp(deps: AppDeps): RequestListener {
       const userId = ctx.state['userId'] as string | undefined;
       security.refused(problem, { ip, userId, requestId, method: ctx.method, route: routeOf(ctx) });
     }
+    keepFromSharedCaches(ctx);
     const route = routeOf(ctx);
     stop({ method: ctx.method, route, status: ctx.status });
     const { stillHolds, shedAs } = ctx.state as { stillHolds?: () => boolean; shedAs?: Sacrifice };
@@ -185,6 +186,19 @@ export function createApp(deps: AppDeps): RequestListener {
   return keptRefusals.before(kept.before((request, response) => void callback(request, response)));
 }
 
+/**
+ * An answer to somebody with a token is nobody else's. One that a shared cache may keep says that it depends on there being a
+ * token.
+ */
+function keepFromSharedCaches(ctx: Koa.Context): void {
+  const control = ctx.res.getHeader('Cache-Control')?.toString();
+  if (ctx.get('authorization') === '' && ctx.get('cookie') === '') {
+    if (control?.startsWith('public')) ctx.vary('Authorization');
+  } else if (control?.includes('public'))
+    ctx.res.setHeader('Cache-Control', control.replace('public', 'private'));
+  else if (control === undefined) ctx.res.setHeader('Cache-Control', 'no-store');
+}
+
 /** The part of the API that a path is of: `actions` for `/api/v1/actions/:actionId`; empty outside of the API. */
 const sectionOf = (path: string): string => /^\/api\/v1\/([^/]*)/i.exec(path)?.[1]?.toLowerCase() ?? '';
 
@@ -212,13 +226,20 @@ const LONGEST_ADDRESS = 200;
 
 type Addressed = Pick<Input, 'params' | 'query'>;
 
+/** Libraries add `_` to have an answer past every cache. It means nothing here. */
+function queryOf(ctx: Koa.Context): Record<string, unknown> {
+  const query: Record<string, unknown> = { ...ctx.query };
+  if (ctx.method === 'GET' || ctx.method === 'HEAD') delete query['_'];
+  return query;
+}
+
 /** What the address of a request says, by the route's schemas. The same address says the same: of reads it is kept. */
 function addressReader({ method, params, query }: Route): (ctx: Koa.Context) => Addressed {
   const checkParams = params && validator('params', params);
   const checkQuery = query && validator('query', query);
   const read = (ctx: Koa.Context): Addressed => ({
     params: checkParams ? checkParams((ctx as { params?: unknown }).params) : {},
-    query: checkQuery ? checkQuery({ ...ctx.query }) : {},
+    query: checkQuery ? checkQuery(queryOf(ctx)) : {},
   });
   if (method !== 'get') return read;
   const known = new LRUCache<string, Addressed>({ max: ADDRESSES });

@@ -1,5 +1,6 @@
 import Joi from 'joi';
 import { boardAt, type BoardRef } from '../../common/board/board.ts';
+import { mayView, visibleBoard } from '../../common/board/visibility.ts';
 import type { Catalog } from '../../common/catalog.ts';
 import { userIdPattern } from '../../common/ids.ts';
 import type { Period } from '../../common/periods.ts';
@@ -79,9 +80,8 @@ export function leaderboardRoutes({
     caller: Caller | undefined,
     at: number,
   ): BoardRef | undefined {
-    const known = catalog.leaderboard(key);
-    const isHidden = known?.visibility === 'private' && caller?.identity.role !== 'admin';
-    return known?.periods.includes(period) && !isHidden ? boardAt(key, period, at) : undefined;
+    const known = visibleBoard(catalog, key, caller?.identity);
+    return known?.periods.includes(period) ? boardAt(key, period, at) : undefined;
   }
 
   /** As `boardFor`. @throws LEADERBOARD_NOT_FOUND */
@@ -136,9 +136,7 @@ export function leaderboardRoutes({
       },
       problems: ['UNAUTHENTICATED', 'TOKEN_EXPIRED', 'RATE_LIMITED'],
       handle: ({ caller }) => {
-        const visible = catalog.leaderboards.filter(
-          ({ visibility }) => visibility === 'public' || caller?.identity.role === 'admin',
-        );
+        const visible = catalog.leaderboards.filter((board) => mayView(board, caller?.identity));
         const leaderboards = visible.map(
           ({ key, title, periods, scoreCap, maxPointsPerUpdate, opensAt, closesAt }) => ({
             key,

@@ -1,6 +1,7 @@
 import Joi from 'joi';
 import { achievementTitle } from '../../common/achievements.ts';
 import { GLOBAL_BOARD } from '../../common/board/board.ts';
+import { visibleBoard } from '../../common/board/visibility.ts';
 import type { Catalog } from '../../common/catalog.ts';
 import { userIdPattern } from '../../common/ids.ts';
 import type { Database } from '../../common/postgres.ts';
@@ -253,7 +254,7 @@ export function userRoutes(deps: UserDeps): Route[] {
       },
       problems: [...readProblems, 'LEADERBOARD_NOT_FOUND'],
       async handle({ params, query, caller }) {
-        if (!catalog.leaderboard(query.leaderboard))
+        if (!visibleBoard(catalog, query.leaderboard, caller?.identity))
           throw new Problem('LEADERBOARD_NOT_FOUND', 'There is no such leaderboard.');
         const { userId } = await known(params.userId, caller);
         const body = await readHistory(db, userId, query.leaderboard, Number.parseInt(query.period, 10));

@@ -50,7 +50,8 @@ type Settings = Pick<
   'JWT_SECRETS' | 'JWT_JWKS_URL' | 'JWT_ISSUER' | 'JWT_AUDIENCE' | 'JWT_TTL_SECONDS'
 >;
 
-const MAX_LENGTH = 8192;
+/** What Node takes as the headers of a request, so that a token is judged alike wherever it comes. */
+const MAX_LENGTH = 16_384;
 const publicKeyAlgorithms: jwt.Algorithm[] = ['RS256', 'RS384', 'RS512', 'PS256', 'ES256', 'ES384'];
 
 /**

@@ -21,6 +21,7 @@ type Settings = Pick<
   | 'REALTIME_CONNECTS_PER_SECOND'
 >;
 
+const withSlack = (limit: number): number => Math.ceil(limit * 1.1) + 2;
 const isOwnMachine = (ip: string): boolean => ip === '::1' || ip.startsWith('127.');
 const spread = (ms: number): number => Math.ceil(ms + Math.random() * SPREAD_MS);
 
@@ -39,9 +40,20 @@ export class ConnectionLimits {
     return this.#total;
   }
 
-  /** Far beyond the limit nobody is even told why. */
-  get overrun(): boolean {
-    return this.#total > this.#settings.REALTIME_MAX_CONNECTIONS * 1.1 + 100;
+  /**
+   * Whether a connection of this address is not even taken. A little beyond the limits connections are taken, so that clients are
+   * told why they are refused.
+   */
+  overrun(address: string): boolean {
+    if (this.#total > withSlack(this.#settings.REALTIME_MAX_CONNECTIONS)) return true;
+    const most = this.#limitOf(address);
+    return most > 0 && (this.#byAddress.get(address) ?? 0) > withSlack(most);
+  }
+
+  /** How many connections an address may have, 0 for any number. */
+  #limitOf(address: string): number {
+    const { REALTIME_MAX_CONNECTIONS_PER_IP: most, RATE_LIMIT_IP_PER_MINUTE: perMinute } = this.#settings;
+    return perMinute > 0 && !isOwnMachine(address) ? most : 0;
   }
 
   /** The address under which a request's connection is counted. */
@@ -69,14 +81,13 @@ export class ConnectionLimits {
 
   /** Whether a connection that was counted may stay; waits for its turn. @throws Refusal RATE_LIMITED with a hint */
   async admit(address: string): Promise<void> {
-    const { REALTIME_MAX_CONNECTIONS: most, REALTIME_MAX_CONNECTIONS_PER_IP: perIp } = this.#settings;
-    if (this.#total > most) {
+    if (this.#total > this.#settings.REALTIME_MAX_CONNECTIONS) {
       throw new Refusal('RATE_LIMITED', 'This instance has as many connections as it may have.', {
         retryAfterMs: spread(FULL_RETRY_MS),
       });
     }
-    const limited = perIp > 0 && this.#settings.RATE_LIMIT_IP_PER_MINUTE > 0 && !isOwnMachine(address);
-    if (limited && (this.#byAddress.get(address) ?? 0) > perIp) {
+    const perIp = this.#limitOf(address);
+    if (perIp > 0 && (this.#byAddress.get(address) ?? 0) > perIp) {
       throw new Refusal('RATE_LIMITED', 'Your address has as many connections as it may have.', {
         retryAfterMs: spread(FULL_RETRY_MS),
       });

@@ -2,6 +2,7 @@ import type { IncomingMessage, Server as HttpServer } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { createAdapter } from '@socket.io/redis-adapter';
 import { Server } from 'socket.io';
+import type { Viewer } from '../../common/board/visibility.ts';
 import type { Config } from '../../common/config.ts';
 import type { Identity } from '../../common/identity/access-tokens.ts';
 import type { Logger } from '../../common/logger.ts';
@@ -16,7 +17,7 @@ import type { ConnectionLimits } from '../connections/limits.ts';
 import { Refusal } from '../connections/refusal.ts';
 import { createRequests, type Answer, type RequestDeps } from './requests.ts';
 import { RoomFrames } from './room-frames.ts';
-import { boardRoom, userRoom } from './rooms.ts';
+import { boardOfRoom, boardRoom, userRoom } from './rooms.ts';
 import type { Events, LaurelServer, LaurelSocket, SocketData } from './types.ts';
 
 export interface SocketDeps extends Omit<RequestDeps, 'enter'> {
@@ -29,6 +30,10 @@ export interface SocketDeps extends Omit<RequestDeps, 'enter'> {
   readonly onBoardLeft: (board: Watched) => void;
   /** for the connection book */
   readonly redis: Redis;
+  /** Whether a connection of the book is an event stream. */
+  readonly isStream: (id: string) => boolean;
+  /** Closes an event stream that is one too many, if it is of this instance. */
+  readonly closeStream: (id: string) => void;
   /** connections for the adapter, and to be known to be alive by */
   readonly publisher: Redis;
   readonly subscriber: Redis;
@@ -39,7 +44,13 @@ type Closed = 'TOO_MANY_CONNECTIONS' | 'TOKEN_EXPIRED' | 'USER_BANNED' | 'UNAUTH
 
 /** How long before a token expires its connection is warned, milliseconds. */
 const NOTICE_MS = 30_000;
+/** How long a connection may take to say that it wants to be a socket, milliseconds. */
+const CONNECT_MS = 5000;
+/** How long one that is closed may take to close, milliseconds; ws itself waits for 30 s. */
+const CLOSE_MS = 1000;
 const SWEEP_MS = 1000;
+/** What instances ask each other for. */
+const CLOSE_STREAM = 'stream:close';
 /** How long connections may take to close at the end, milliseconds. */
 const CLOSING_MS = 1000;
 /** Requests a connection may send at once, and then a second. */
@@ -80,7 +91,7 @@ export function createSockets(deps: SocketDeps) {
     'reason',
   ] as const);
 
-  const io: LaurelServer = new Server<Events, Events, object, SocketData>({
+  const io: LaurelServer = new Server<Events, Events, Events, SocketData>({
     adapter: createAdapter(deps.publisher, deps.subscriber, { key: deps.publisher.names.sockets }),
     // Compression costs ten times the memory of the connection itself.
     perMessageDeflate: false,
@@ -88,12 +99,12 @@ export function createSockets(deps: SocketDeps) {
     maxHttpBufferSize: 16_384,
     pingInterval: 25_000,
     pingTimeout: 20_000,
-    connectTimeout: 10_000,
+    connectTimeout: CONNECT_MS,
     serveClient: false,
     allowRequest: (request, done) => {
       const problem = !originAllowed(request, config.CORS_ORIGINS)
         ? 'the page’s origin is not allowed'
-        : limits.overrun
+        : limits.overrun(limits.addressOf(request))
           ? 'too many connections'
           : null;
       done(problem, problem === null);
@@ -101,6 +112,7 @@ export function createSockets(deps: SocketDeps) {
     cors: { origin: [...config.CORS_ORIGINS], credentials: false },
   });
   const main = io.of('/');
+  main.adapter.on('error', (error: unknown) => log.debug({ err: error }, 'instances do not hear each other'));
   const frames = new RoomFrames(main);
   const requests = createRequests({
     ...deps,
@@ -128,6 +140,7 @@ export function createSockets(deps: SocketDeps) {
         next(error);
         // A client that was refused has no use for the connection below.
         setImmediate(() => socket.conn.close());
+        setTimeout(() => cutOff(socket.conn), CLOSE_MS).unref();
       },
     );
   });
@@ -145,13 +158,21 @@ export function createSockets(deps: SocketDeps) {
     deps.subscriber,
     config.REALTIME_MAX_CONNECTIONS_PER_USER,
     log,
-    // Wherever it is: every socket is alone in the room of its own id.
-    (socketId) => {
+    // Wherever it is: every socket is alone in the room of its own id, and streams are asked for at all instances.
+    (id) => {
       closed.inc({ reason: 'too_many_connections' });
-      io.to(socketId).emit('session:closed', { code: 'TOO_MANY_CONNECTIONS' });
-      io.in(socketId).disconnectSockets(true);
+      if (deps.isStream(id)) {
+        deps.closeStream(id);
+        io.serverSideEmit(CLOSE_STREAM, id);
+        return;
+      }
+      io.to(id).emit('session:closed', { code: 'TOO_MANY_CONNECTIONS' });
+      io.in(id).disconnectSockets(true);
     },
   );
+  io.on(CLOSE_STREAM, (id: unknown) => {
+    if (typeof id === 'string') deps.closeStream(id);
+  });
 
   function admit(socket: LaurelSocket, identity: Identity): void {
     void socket.join(userRoom(identity.userId));
@@ -198,16 +219,15 @@ export function createSockets(deps: SocketDeps) {
   });
 
   main.adapter.on('delete-room', (room: string) => {
-    const [kind, leaderboard, period] = room.split(':');
-    if (kind === 'board' && leaderboard !== undefined)
-      deps.onBoardLeft({ leaderboard, period: period as Watched['period'] });
+    const board = boardOfRoom(room);
+    if (board) deps.onBoardLeft(board);
   });
 
   /** Whoever does not read would have this process keep what is sent: beyond a bound it is cut off, and starts anew. */
   function checkBuffer(socket: LaurelSocket): void {
     if (unsentBytes(socket) <= config.REALTIME_MAX_BUFFERED_BYTES) return;
     closed.inc({ reason: 'too_slow' });
-    cutOff(socket);
+    cutOff(socket.conn);
   }
 
   // One timer for all: two for each would be a tenth of what a connection takes.
@@ -221,25 +241,67 @@ export function createSockets(deps: SocketDeps) {
   return {
     /** Serves Socket.IO on a server, beside what that server does already. */
     attach: (server: HttpServer): void => {
-      io.attach(server);
+      // Before the engine, which takes its time to look at a request: a client may be gone by then.
       server.on('upgrade', (_, socket) => {
         upgraded.add(socket);
+        socket.on('error', ignore);
         socket.on('close', () => upgraded.delete(socket));
       });
+      io.attach(server);
       io.engine.on('connection', (connection: EngineConnection) => {
         const leave = limits.enter(limits.addressOf(connection.request));
         open += 1;
+        const idle = setTimeout(() => cutOff(connection), CONNECT_MS).unref();
+        let connects = 0;
+        connection.on('data', (data: unknown) => {
+          if (!isConnect(data)) return;
+          clearTimeout(idle);
+          connects += 1;
+          // One connection is one socket of the one namespace. More of them would be let in past every limit.
+          if (connects === 1 && isOfMainNamespace(data)) return;
+          closed.inc({ reason: 'connected_twice' });
+          cutOff(connection);
+        });
         connection.on('close', () => {
+          clearTimeout(idle);
           open -= 1;
           leave();
         });
       });
     },
+    /** The users' connections over all instances, sockets and streams together. */
+    book,
     /** Whether anybody at this instance is in a room. */
     inhabited: (room: string): boolean => main.adapter.rooms.has(room),
     /** Sends to rooms of this instance, once to each who is in any of them. */
-    tell: (rooms: readonly string[], event: string, payload: unknown): void => {
-      io.local.to([...rooms]).emit(event, payload);
+    tell: (
+      rooms: readonly string[],
+      event: string,
+      payload: unknown,
+      hears?: (viewer: Viewer) => boolean,
+    ): void => {
+      if (!hears) {
+        io.local.to([...rooms]).emit(event, payload);
+        return;
+      }
+      const ids = new Set(rooms.flatMap((room) => [...(main.adapter.rooms.get(room) ?? [])]));
+      for (const id of ids) {
+        const socket = main.sockets.get(id);
+        if (socket && hears(socket.data.identity)) socket.emit(event, payload);
+      }
+    },
+    /** Puts those out of the rooms of boards who may not see them, or not any more. */
+    reviewBoards: (): void => {
+      for (const [room, ids] of main.adapter.rooms) {
+        const board = boardOfRoom(room);
+        if (!board || deps.findBoard(board, undefined)) continue;
+        for (const id of [...ids]) {
+          const socket = main.sockets.get(id);
+          if (!socket || deps.findBoard(board, socket.data.identity)) continue;
+          socket.emit('board:closed', board);
+          void socket.leave(room);
+        }
+      }
     },
     /** Sends to all who are in a room of this instance right now. */
     deliver: (room: string, event: string, payload: unknown): Delivery =>
@@ -272,13 +334,14 @@ export function createSockets(deps: SocketDeps) {
   };
 }
 
-interface EngineConnection {
-  readonly request: IncomingMessage;
-  on(event: 'close', run: () => void): void;
-}
+type EngineConnection = LaurelSocket['conn'];
 interface Transport {
   readonly socket?: { readonly bufferedAmount: number; terminate(): void };
 }
+/** A CONNECT of the Socket.IO protocol, which names its namespace unless that is the main one. */
+const isConnect = (data: unknown): data is string => typeof data === 'string' && data.startsWith('0');
+const isOfMainNamespace = (connect: string): boolean => !connect.startsWith('0/') || /^0\/[,?]/.test(connect);
+const ignore = (): void => undefined;
 type Connection = { readonly writeBuffer?: readonly { readonly data?: { readonly length: number } }[] };
 
 /** Forgets what the handshake said: a browser's headers and a token would be a fifth of what is kept of a connection. */
@@ -298,7 +361,7 @@ function unsentBytes({ conn }: LaurelSocket): number {
 }
 
 /** Ends a connection without waiting for what it should still be sent. */
-function cutOff({ conn }: LaurelSocket): void {
+function cutOff(conn: LaurelSocket['conn']): void {
   const { socket } = conn.transport as unknown as Transport;
   conn.close(true);
   socket?.terminate();

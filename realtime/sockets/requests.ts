@@ -1,5 +1,5 @@
 import Joi from 'joi';
-import type { Identity } from '../../common/identity/access-tokens.ts';
+import type { Viewer } from '../../common/board/visibility.ts';
 import { userIdPattern } from '../../common/ids.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
@@ -17,7 +17,8 @@ export interface RequestDeps {
   readonly metrics: Metrics;
   readonly directory: UserDirectory;
   readonly feeds: BoardFeeds;
-  readonly findBoard: (board: Watched, identity: Identity | undefined) => Watched | undefined;
+  /** the board, if there is such a one and the viewer may see it */
+  readonly findBoard: (board: Watched, viewer: Viewer) => Watched | undefined;
   /** has a socket hear the board's frames that are made from here on */
   readonly enter: (socket: LaurelSocket, board: Watched) => void;
 }
@@ -52,6 +53,8 @@ export function createRequests({ log, metrics, directory, feeds, findBoard, ente
         if (!board) return { ok: false, code: 'LEADERBOARD_NOT_FOUND' };
         try {
           return await feeds.of(board).snapshot((snapshot) => {
+            // It was put away while it was read.
+            if (!findBoard(board, socket.data.identity)) return { ok: false, code: 'LEADERBOARD_NOT_FOUND' };
             // Whoever has gone meanwhile would stay in the room for ever.
             if (socket.connected) enter(socket, board);
             return { ok: true, snapshot };

@@ -8,5 +8,5 @@ export interface SocketData {
   warned?: boolean;
 }
 export type Events = Record<string, (...args: unknown[]) => void>;
-export type LaurelSocket = Socket<Events, Events, object, SocketData>;
-export type LaurelServer = Server<Events, Events, object, SocketData>;
+export type LaurelSocket = Socket<Events, Events, Events, SocketData>;
+export type LaurelServer = Server<Events, Events, Events, SocketData>;

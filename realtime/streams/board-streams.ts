@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import Joi from 'joi';
+import type { Viewer } from '../../common/board/visibility.ts';
 import type { Config } from '../../common/config.ts';
 import type { Identity } from '../../common/identity/access-tokens.ts';
 import type { Logger } from '../../common/logger.ts';
@@ -20,17 +21,24 @@ export interface StreamDeps {
   readonly identify: Doorman;
   readonly limits: ConnectionLimits;
   readonly feeds: BoardFeeds;
+  /** writes a user's stream down among the user's connections, the oldest of which is closed if there are too many */
+  readonly enter: (userId: string, id: string) => void;
+  readonly leave: (id: string) => void;
   /** the board, if there is such a one and the caller may see it */
-  readonly findBoard: (board: Watched, identity: Identity | undefined) => Watched | undefined;
+  readonly findBoard: (board: Watched, viewer: Viewer) => Watched | undefined;
 }
 
 interface Stream {
+  readonly id: string;
   readonly response: ServerResponse;
   readonly identity: Identity | undefined;
 }
 
-const path = /^\/api\/v1\/leaderboards\/([^/]+)\/stream$/;
-const querySchema = Joi.object<{ period: Period }>({
+/** As tolerant as the routes of the API: of case, of a slash at the end, and of an address that names the host. */
+const path = /^(?:https?:\/\/[^/]*)?\/api\/v1\/leaderboards\/([^/]+)\/stream\/?$/i;
+const querySchema = Joi.object<{ period: Period; _?: unknown }>({
+  // Libraries add it to have an answer past every cache.
+  _: Joi.any().strip(),
   period: Joi.string()
     .valid(...periods)
     .default('all'),
@@ -39,6 +47,10 @@ const bearer = /^Bearer +([^ ]+)$/i;
 const SWEEP_MS = 1000;
 /** How long a browser waits before it comes back by itself, milliseconds. */
 const RETRY_MS = 2000;
+
+/** How the ids of streams begin, among those of sockets. */
+const STREAM = 'stream-';
+export const isStream = (id: string): boolean => id.startsWith(STREAM);
 
 const message = (event: string, id: number, data: unknown): Buffer =>
   Buffer.from(`event: ${event}\nid: ${id}\ndata: ${JSON.stringify(data)}\n\n`);
@@ -86,6 +98,8 @@ export class BoardStreams {
     const { limits, log } = this.#deps;
     const leave = limits.enter(limits.addressOf(request));
     response.once('close', leave);
+    // Of a client that goes away; `close` comes too.
+    for (const emitter of [request, response]) emitter.on('error', () => undefined);
     this.#open(key, search, request, response).catch((error: unknown) => {
       if (!(error instanceof Refusal)) log.warn({ err: error }, 'a stream could not be opened');
       const refusal =
@@ -112,6 +126,24 @@ export class BoardStreams {
   closeUser(userId: string, hasEnded: (identity: Identity) => boolean): void {
     for (const { response, identity } of this.#all())
       if (identity?.userId === userId && hasEnded(identity)) response.end();
+  }
+
+  /** Ends the streams of boards that their readers may not see, or not any more. */
+  reviewBoards(): void {
+    for (const [id, room] of this.#rooms) {
+      const [leaderboard = '', period = 'all'] = id.split(':');
+      const board: Watched = { leaderboard, period: period as Period };
+      if (this.#deps.findBoard(board, undefined)) continue;
+      for (const { response, identity } of [...room]) {
+        if (!this.#deps.findBoard(board, identity)) end(response, 'board:closed', board);
+      }
+    }
+  }
+
+  /** Ends a stream for which there are too many of its user's connections, if it is here. */
+  closeOne(id: string): void {
+    for (const stream of this.#all())
+      if (stream.id === id) end(stream.response, 'session:closed', { code: 'TOO_MANY_CONNECTIONS' });
   }
 
   /** Users who stream here. */
@@ -153,15 +185,11 @@ export class BoardStreams {
       });
     }
     const board = findBoard({ leaderboard: decode(rawKey), period: query.period }, identity);
-    if (!board) {
-      throw new Refusal(
-        'LEADERBOARD_NOT_FOUND',
-        'There is no such leaderboard, or it does not have this period. GET /leaderboards lists them.',
-      );
-    }
+    if (!board) throw unknownBoard();
     try {
       await feeds.of(board).snapshot((snapshot) => {
         if (response.destroyed) return;
+        if (!findBoard(board, identity)) throw unknownBoard();
         if (this.#closed) throw new Refusal('UNAVAILABLE', 'This instance is closing. Connect anew.');
         response.writeHead(200, {
           'Content-Type': 'text/event-stream; charset=utf-8',
@@ -172,7 +200,7 @@ export class BoardStreams {
         response.write(`retry: ${RETRY_MS}\n\n`);
         if (request.headers['last-event-id'] !== String(snapshot.version))
           response.write(message('leaderboard:snapshot', snapshot.version, snapshot));
-        this.#add(board, { response, identity });
+        this.#add(board, { id: STREAM + randomUUID(), response, identity });
       });
     } finally {
       feeds.release(board);
@@ -184,7 +212,12 @@ export class BoardStreams {
     const room = this.#rooms.get(id) ?? new Set();
     this.#rooms.set(id, room);
     room.add(stream);
-    const { response, identity } = stream;
+    const { id: streamId, response, identity } = stream;
+    const { enter, leave } = this.#deps;
+    if (identity) {
+      enter(identity.userId, streamId);
+      response.once('close', () => leave(streamId));
+    }
     // With the token, the stream ends; its reader comes back with a new one.
     const cancel = identity && at(identity.expiresAt, () => response.end());
     response.once('close', () => {
@@ -217,9 +250,20 @@ export class BoardStreams {
   }
 }
 
+const unknownBoard = (): Refusal =>
+  new Refusal(
+    'LEADERBOARD_NOT_FOUND',
+    'There is no such leaderboard, or it does not have this period. GET /leaderboards lists them.',
+  );
+
 /** Writes, unless the stream was ended and is only sending what came before. */
 function write(response: ServerResponse, text: string | Buffer): void {
   if (!response.writableEnded) response.write(text);
+}
+
+/** Ends a stream, and tells its reader why. */
+function end(response: ServerResponse, event: string, data: unknown): void {
+  if (!response.writableEnded) response.end(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
 }
 
 function* writeEach(streams: Iterable<Stream>, text: Buffer): Generator<void> {

@@ -68,7 +68,8 @@ local function step(user, score, reached)
   end
   redis.call('ZADD', ranked, score, reached .. user)
   local new_rank = redis.call('ZRANK', ranked, reached .. user)
-  if near and new_rank < 10 and old_rank ~= new_rank then
+  -- A gain that changes no rank is told too: watchers who have not seen the user yet add up what they hear.
+  if near and new_rank < 10 and (old_rank ~= new_rank or old_score - score ~= 0) then
     moves[#moves + 1] = {user, old_rank, new_rank, 0 - score, old_score - score}
   end
   return old_rank, new_rank
