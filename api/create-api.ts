@@ -160,7 +160,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     }),
     ...leaderboardRoutes({ boards, catalog, directory, friends, publicReads: config.PUBLIC_READS }),
     ...featureRoutes({ db, redis }),
-    ...userRoutes({ db, directory, users, friends, catalog, admission, usernames }),
+    ...userRoutes({ db, directory, users, friends, catalog, queues, admission, usernames, log }),
     ...catalogAdminRoutes({ db, redis, catalog }),
     ...moderationRoutes({ db, directory, catalog, completions }),
     ...upkeepRoutes({ db, redis, queues, catalog }),

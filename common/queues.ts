@@ -142,6 +142,10 @@ export interface MaintenanceJobs {
   expire: Record<string, never>;
   /** Clears personal data that may not be kept any longer. */
   forget: Record<string, never>;
+  /** Clears what requests under way have written of users since they were erased. */
+  erase: Record<string, never>;
+  /** Adds new ledger entries to the daily sums that histories are read from. */
+  sum: Record<string, never>;
   /** Closes periods that have ended, and freezes their standings. */
   close: Record<string, never>;
 }

@@ -1,7 +1,4 @@
-import type { Knex } from 'knex';
-import { newId } from '../../common/ids.ts';
 import type { Database } from '../../common/postgres.ts';
-import type { UserDirectory } from '../../common/users/user-directory.ts';
 
 /** Everything that is kept of a user, as the user may have it. */
 export async function exportPersonalData(db: Database, userId: string): Promise<Record<string, unknown>> {
@@ -73,37 +70,4 @@ export async function exportPersonalData(db: Database, userId: string): Promise<
     achievements,
     friends,
   };
-}
-
-/**
- * Erases what tells who a user is. The id stays, and with it the ledger's sums and the archived standings, under a name
- * that says nothing. The user leaves the live boards; nobody can sign in as the user again.
- */
-export async function erasePersonalData(
-  userId: string,
-  deps: { db: Database; directory: UserDirectory },
-): Promise<void> {
-  const { db, directory } = deps;
-  await db.transaction(async (trx: Knex) => {
-    const name = `erased-${newId().slice(-12)}`;
-    const now = new Date();
-    await trx('users').where({ id: userId }).update({
-      username: name,
-      username_key: name,
-      email: null,
-      email_key: null,
-      password_hash: null,
-      avatar_url: null,
-      allow_spectators: false,
-      erased_at: now,
-      updated_at: now,
-    });
-    await trx('refresh_tokens')
-      .whereIn('session_id', trx('sessions').where({ user_id: userId }).select('id'))
-      .delete();
-    await trx('sessions').where({ user_id: userId }).delete();
-    await trx('friends').where({ user_id: userId }).orWhere({ friend_id: userId }).delete();
-    await trx('actions').where({ user_id: userId }).update({ ip: null, user_agent: null, metadata: null });
-  });
-  await directory.changed(userId);
 }

@@ -4,6 +4,7 @@ import { GLOBAL_BOARD } from '../../common/board/board.ts';
 import { visibleBoard } from '../../common/board/visibility.ts';
 import type { Catalog } from '../../common/catalog.ts';
 import { userIdPattern } from '../../common/ids.ts';
+import type { Logger } from '../../common/logger.ts';
 import type { Database } from '../../common/postgres.ts';
 import { avatarUrlSchema } from '../../common/users/names.ts';
 import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
@@ -12,9 +13,10 @@ import { Problem } from '../http/problem.ts';
 import { route, signedIn, type Caller, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
 import type { Users } from '../identity/users.ts';
+import { eraseUser } from './erasure.ts';
 import type { Friends } from './friends.ts';
 import { readHistory } from './history.ts';
-import { erasePersonalData, exportPersonalData } from './personal-data.ts';
+import { exportPersonalData } from './personal-data.ts';
 import { presentUser } from './present.ts';
 
 export interface UserDeps {
@@ -26,6 +28,7 @@ export interface UserDeps {
   readonly admission: AdmissionControl;
   /** what is accepted as a user name */
   readonly usernames: Joi.StringSchema;
+  readonly log: Logger;
 }
 
 const noStore = { 'Cache-Control': 'no-store' };
@@ -117,7 +120,7 @@ export function userRoutes(deps: UserDeps): Route[] {
       problems: writeProblems,
       async handle(input) {
         await admission.admit({ kind: 'write', ip: input.ip });
-        await erasePersonalData(signedIn(input).profile.userId, deps);
+        await eraseUser(signedIn(input).profile.userId, deps);
         return { status: 204 };
       },
     }),

@@ -35,6 +35,7 @@ declare
   touched_boards integer[];
   applied timestamptz(3);
   forgotten jsonb;
+  erased text[];                                  -- users of whom nothing personal may be written any more
   reordered boolean := false;
 begin
   perform lock_users((select array_agg(i ->> 'userId') from jsonb_array_elements(items) i));
@@ -60,11 +61,17 @@ begin
   applied := clock_timestamp();
   -- Closing a period waits for the batches under way, and those that come after it see that it is closed.
   perform pg_advisory_xact_lock_shared(7452, 0);
+  -- Under the lock of the users, which erase_user takes too.
+  erased := array(
+    select i ->> 'userId' from jsonb_array_elements(items) i
+    cross join lateral (select erased_at from users where id = i ->> 'userId' limit 1) u
+    where u.erased_at is not null);
 
   if jsonb_path_exists(items, '$[*].client') then
     insert into actions (id, user_id, type, leaderboard, points, difficulty, source, started_at, expires_at, ip, user_agent)
     select i."actionId", i."userId", i.client ->> 'type', i.client ->> 'leaderboard', (i.client ->> 'points')::integer,
-      i.client ->> 'difficulty', 'client', from_epoch_ms(i."acceptedAt"), from_epoch_ms(i."acceptedAt"), i.ip, i."userAgent"
+      i.client ->> 'difficulty', 'client', from_epoch_ms(i."acceptedAt"), from_epoch_ms(i."acceptedAt"),
+      case when i."userId" <> all (erased) then i.ip end, case when i."userId" <> all (erased) then i."userAgent" end
     from jsonb_to_recordset(items) as i("actionId" text, "userId" text, "acceptedAt" bigint, ip text, "userAgent" text, client jsonb)
     where i.client is not null
     on conflict (id) do nothing;
@@ -74,7 +81,8 @@ begin
   with took as (
     update actions a
     set status = 'completed', accepted_at = from_epoch_ms(i."acceptedAt"), completed_at = applied,
-      ip = coalesce(i.ip, a.ip), user_agent = coalesce(i."userAgent", a.user_agent)
+      ip = case when a.user_id <> all (erased) then coalesce(i.ip, a.ip) end,
+      user_agent = case when a.user_id <> all (erased) then coalesce(i."userAgent", a.user_agent) end
     from jsonb_to_recordset(items) as i("actionId" text, "userId" text, "acceptedAt" bigint, "tokenHash" text, ip text, "userAgent" text)
     where a.id = any (ids) and a.id = i."actionId" and a.user_id = i."userId" and a.status in ('started', 'queued', 'expired')
       and (a.source = 'client' or a.token_hash = decode(i."tokenHash", 'hex'))

@@ -6,6 +6,10 @@ create or replace function record_acceptance(job jsonb) returns jsonb language p
 declare
   action actions;
 begin
+  -- An erasure waits for this lock and clears the payload, or has been done, and the payload is cleared here.
+  if (select erased_at is not null from users where id = job ->> 'userId' for share) then
+    job := job || '{"ip": null, "userAgent": null}';
+  end if;
   select * into action from actions where id = job ->> 'actionId' for update;
   if action.user_id <> job ->> 'userId' then
     return jsonb_build_object('status', 'not_yours');

@@ -4,10 +4,13 @@ import type { Catalog } from '../../common/catalog.ts';
 import type { MaintenanceJobs, MaintenanceName } from '../../common/queues.ts';
 import { check } from '../../common/validate.ts';
 import { closePeriods } from './close-periods.ts';
+import { sumDailyGains } from './daily-gains.ts';
+import { finishErasures } from './erasures.ts';
 import { expectedBoards } from './index-keeper.ts';
 import { rebuildBoards } from './rebuild.ts';
 import { reconcile, type ReconcileDeps } from './reconcile.ts';
-import { dropOldJobs, expire, forget, sweepQueued } from './upkeep.ts';
+import { forget } from './retention.ts';
+import { dropOldJobs, expire, sweepQueued } from './upkeep.ts';
 
 export interface MaintenanceDeps extends ReconcileDeps {
   readonly catalog: Catalog;
@@ -21,6 +24,8 @@ const SWEEP_EVERY_MS = 5000;
 const EXPIRE_EVERY_MS = 30_000;
 const CLOSE_EVERY_MS = 10_000;
 const FORGET_EVERY_MS = 3_600_000;
+const ERASE_EVERY_MS = 5_000;
+const SUM_EVERY_MS = 1_200_000;
 
 /** Says (again) which jobs repeat. However many processes say it, each tick is one job. */
 export async function upsertSchedules(queue: Queue, reconcileEverySeconds: number): Promise<void> {
@@ -30,6 +35,8 @@ export async function upsertSchedules(queue: Queue, reconcileEverySeconds: numbe
     ['expire', EXPIRE_EVERY_MS, {}],
     ['close', CLOSE_EVERY_MS, {}],
     ['forget', FORGET_EVERY_MS, {}],
+    ['erase', ERASE_EVERY_MS, {}],
+    ['sum', SUM_EVERY_MS, {}],
   ];
   for (const [name, ms, data] of every) {
     await queue.upsertJobScheduler(
@@ -66,9 +73,11 @@ export function createMaintenanceProcessor(deps: MaintenanceDeps) {
     sweep: async (job) => ({ lookedAfter: await sweepQueued(db, queues, check(job.data, sweepData).all) }),
     expire: () => expire(db),
     forget: async () => ({
-      cleared: await forget(db, deps.privacyDays),
+      ...(await forget(db, deps.privacyDays, deps.signal)),
       jobs: await dropOldJobs(queues),
     }),
+    erase: async () => ({ erased: await finishErasures(db, queues) }),
+    sum: async () => ({ entries: await sumDailyGains(db, deps.signal) }),
     close: async () => ({ archived: await closePeriods({ db, queues, log, most: deps.archivedPlaces }) }),
   };
   return async (job: Job): Promise<unknown> => {

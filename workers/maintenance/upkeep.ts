@@ -46,20 +46,6 @@ export async function expire(db: Database): Promise<{ actions: number; refreshTo
   return { actions: actions.rowCount, refreshTokens: tokens.rowCount };
 }
 
-/** How far back each run looks beyond the limit, days: what is older was cleared by the runs before. */
-const FORGET_LOOKBACK_DAYS = 3;
-
-/** Clears IP addresses and user agents that are older than they may be kept. @returns of how many actions */
-export async function forget(db: Database, privacyDays: number): Promise<number> {
-  const cleared = await db.raw<{ rowCount: number }>(
-    `update actions set ip = null, user_agent = null
-     where started_at < now() - make_interval(days => :days) and started_at > now() - make_interval(days => :lookback)
-       and (ip is not null or user_agent is not null)`,
-    { days: privacyDays, lookback: privacyDays + FORGET_LOOKBACK_DAYS },
-  );
-  return cleared.rowCount;
-}
-
 const OLD_JOBS_A_RUN = 10_000;
 
 /**

@@ -1,0 +1,32 @@
+-- Clears everything personal that is kept of an erased user outside of the users table, of at most `most` actions. What was
+-- cleared before costs a look only. Returns how many actions it cleared.
+create or replace function scrub_user(target text, most integer) returns integer language plpgsql security definer
+  set search_path = public, pg_temp as $$
+declare
+  cleared integer;
+begin
+  delete from sessions where user_id = target;
+  delete from friends where user_id = target or friend_id = target;
+  update queued_completions set payload = payload || '{"ip": null, "userAgent": null}'
+  where user_id = target and (payload ->> 'ip' is not null or payload ->> 'userAgent' is not null);
+  update ledger set reason = null where user_id = target and reason is not null;
+  -- Of what administrators did about the user, figures and ids stay, and nothing that somebody has written.
+  update audit_log set details = kept.details
+  from (
+    select a.id, coalesce(jsonb_object_agg(d.key, d.value) filter (where
+      jsonb_typeof(d.value) in ('number', 'boolean', 'null')
+      or d.key in ('userId', 'transactionId', 'reverses', 'rollbackId', 'leaderboard', 'period', 'queue', 'jobId', 'role')), '{}') as details
+    from audit_log a left join lateral jsonb_each(a.details) d on true
+    where a.subject = target
+    group by a.id
+  ) kept
+  where audit_log.id = kept.id and audit_log.details <> kept.details;
+  update actions set ip = null, user_agent = null, metadata = null
+  where id in (
+    select id from actions
+    where user_id = target and (ip is not null or user_agent is not null or metadata is not null)
+    order by id desc limit most
+  );
+  get diagnostics cleared = row_count;
+  return cleared;
+end $$;
