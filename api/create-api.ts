@@ -43,6 +43,7 @@ import { Users } from './identity/users.ts';
 import { Boards } from './leaderboards/boards.ts';
 import { leaderboardRoutes } from './leaderboards/routes.ts';
 import { webPages, type DemoPlayer } from './pages.ts';
+import { Exports } from './users/exports.ts';
 import { Friends } from './users/friends.ts';
 import { userRoutes } from './users/routes.ts';
 
@@ -61,6 +62,8 @@ export interface Api {
 const VERSION = '0.1.0';
 /** How long Redis may take to answer at the start, milliseconds. */
 const START_TIMEOUT_MS = 30_000;
+/** Longest statement of the pool of reads, milliseconds. */
+const READ_STATEMENT_MS = 2000;
 
 /** The HTTP tier: it authenticates, validates, admits, enqueues and reads. It changes no score. */
 export async function createApi(config: Config, log: Logger, options: ApiOptions = {}): Promise<Api> {
@@ -71,6 +74,12 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
 
   const db = createDatabase(config, 'api');
   shutdown.defer('postgres', () => db.destroy());
+  // Reads that may be heavy have connections of their own: however many there are, starts and completions find theirs.
+  const reads = createDatabase(config, 'api-reads', {
+    statementTimeoutMs: READ_STATEMENT_MS,
+    max: config.DATABASE_READ_POOL_MAX,
+  });
+  shutdown.defer('postgres reads', () => reads.destroy());
   const redis = createRedis(redisUrl, 'commands', log, config.REDIS_PREFIX);
   shutdown.defer('redis', () => closeRedis(redis));
   const subscriber = createRedis(redisUrl, 'subscriber', log, config.REDIS_PREFIX);
@@ -95,13 +104,13 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     'Reads that Postgres answered because Redis could not.',
   );
   const boards = new Boards(
-    new BoardReader(new BoardIndex(redis), db, () => fallbacks.inc()),
-    new ArchiveTable(db),
+    new BoardReader(new BoardIndex(redis), reads, () => fallbacks.inc()),
+    new ArchiveTable(reads),
     directory,
   );
-  const friends = new Friends(db);
+  const friends = new Friends(db, reads);
   const admission = new AdmissionControl(redis, config);
-  const actions = new Actions(db, redis);
+  const actions = new Actions(db, redis, reads);
   const completions = new Completions({ admission, queues, actions, log });
   metrics.gauge('laurel_completions_waiting', 'Completions that wait for a worker’s reply.', [], (gauge) =>
     gauge.set(completions.waiting),
@@ -160,7 +169,19 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     }),
     ...leaderboardRoutes({ boards, catalog, directory, friends, publicReads: config.PUBLIC_READS }),
     ...featureRoutes({ db, redis }),
-    ...userRoutes({ db, directory, users, friends, catalog, queues, admission, usernames, log }),
+    ...userRoutes({
+      db,
+      reads,
+      exports: new Exports({ db: reads, redis, config }),
+      directory,
+      users,
+      friends,
+      catalog,
+      queues,
+      admission,
+      usernames,
+      log,
+    }),
     ...catalogAdminRoutes({ db, redis, catalog }),
     ...moderationRoutes({ db, directory, catalog, completions }),
     ...upkeepRoutes({ db, redis, queues, catalog }),

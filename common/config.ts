@@ -72,6 +72,12 @@ export const variables = {
     'postgresql',
   ]),
   DATABASE_POOL_MAX: int('Most Postgres connections that one process opens.', 10, 2, 200),
+  DATABASE_READ_POOL_MAX: int(
+    'Most Postgres connections that an API process opens, apart from these, for reads that need Postgres (history, lists, archives, exports).',
+    4,
+    1,
+    100,
+  ),
   REDIS_URL: url(
     'Redis 7 (or Valkey), append-only file on. `npm start` brings its own when this is not set.',
     ['redis', 'rediss'],
@@ -109,6 +115,13 @@ export const variables = {
   RATE_LIMIT_COMPLETE_PER_MINUTE: limit('Completions a user.', 10),
   RATE_LIMIT_START_PER_MINUTE: limit('Starts a user.', 60),
   RATE_LIMIT_READ_PER_MINUTE: limit('Reads a user.', 120),
+  RATE_LIMIT_CANCEL_PER_MINUTE: limit('Cancelled actions a user: a cancelled action frees its place.', 20),
+  RATE_LIMIT_EXPORTS_PER_DAY: int(
+    'Exports of personal data a user in 24 hours; one at a time in any case. 0 switches it off.',
+    10,
+    0,
+    1_000_000,
+  ),
   RATE_LIMIT_IP_PER_MINUTE: limit(
     'Writes an IP, all users together; register included. Reads without a token, apart from these. 0 also switches off the limit of failed logins an IP.',
     300,

@@ -37,12 +37,15 @@ export class Actions {
   readonly #db: Database;
   readonly #redis: Redis;
   readonly #views: ActionViews;
+  readonly #lists: ActionViews;
   readonly #inserts: Batcher<NewAction, undefined>;
 
-  constructor(db: Database, redis: Redis) {
+  /** @param reads the pool of reads */
+  constructor(db: Database, redis: Redis, reads: Database) {
     this.#db = db;
     this.#redis = redis;
     this.#views = new ActionViews(db, redis);
+    this.#lists = new ActionViews(reads, redis);
     this.#inserts = new Batcher((actions) => this.#insert(actions), INSERTS_A_BATCH, BATCHES_AT_ONCE);
   }
 
@@ -81,7 +84,7 @@ export class Actions {
     limit: number,
     after: string | undefined,
   ): Promise<Action[]> {
-    return this.#views.list(userId, status, limit, after);
+    return this.#lists.list(userId, status, limit, after);
   }
 
   /** Whether a client-signed completion may not use an id: another user has it, or an action that the server started. */

@@ -27,7 +27,7 @@ export function cancelRoute({ actions, admission, announcer }: ActionDeps): Rout
     async handle(input) {
       const { userId } = signedIn(input).profile;
       const { actionId } = input.params;
-      await admission.admit({ kind: 'write', ip: input.ip });
+      await admission.admit({ kind: 'cancel', ip: input.ip, userId });
       const outcome = await actions.cancel(userId, actionId);
       if (!outcome) throw actionNotFound();
       const { action, cancelled } = outcome;

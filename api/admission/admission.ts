@@ -7,7 +7,7 @@ import { Problem, unavailable } from '../http/problem.ts';
 const admit = loadScript(new URL('lua/admit.lua', import.meta.url));
 
 /** What a request is, to the limits. */
-export type Kind = 'start' | 'complete' | 'read' | 'write' | 'login' | 'register';
+export type Kind = 'start' | 'complete' | 'read' | 'write' | 'cancel' | 'login' | 'register';
 
 /** Somebody whose requests are counted together. */
 interface Subject {
@@ -42,6 +42,7 @@ type Settings = Pick<
   | 'RATE_LIMIT_COMPLETE_PER_MINUTE'
   | 'RATE_LIMIT_START_PER_MINUTE'
   | 'RATE_LIMIT_READ_PER_MINUTE'
+  | 'RATE_LIMIT_CANCEL_PER_MINUTE'
   | 'RATE_LIMIT_IP_PER_MINUTE'
   | 'RATE_LIMIT_GLOBAL_PER_SECOND'
   | 'RATE_LIMIT_BLOCK_AFTER'
@@ -215,6 +216,8 @@ export class AdmissionControl {
         return userId === undefined
           ? address('read', perIp)
           : [user('read', c.RATE_LIMIT_READ_PER_MINUTE, 'read')];
+      case 'cancel':
+        return [user('cancel', c.RATE_LIMIT_CANCEL_PER_MINUTE, 'cancel'), ...address('write', perIp)];
       case 'write':
       case 'register':
         return address('write', perIp);

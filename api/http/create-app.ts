@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { IncomingMessage, ServerResponse, type RequestListener } from 'node:http';
 import { Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import cors from '@koa/cors';
 import Router from '@koa/router';
 import helmet from 'helmet';
@@ -298,7 +299,11 @@ function serve(
     if (reply.body === undefined) {
       ctx.body = null;
       ctx.status = reply.status;
-    } else ctx.body = reply.body;
+    } else {
+      ctx.body = reply.body;
+      // The status has gone out: only a connection that is cut tells the client that the rest is missing.
+      if (reply.body instanceof Readable) reply.body.once('error', () => ctx.res.destroy());
+    }
   };
 }
 

@@ -7,9 +7,12 @@ const MOST_FRIENDS = 1000;
 /** Who is whose friend. One-way: a friend need not return it. */
 export class Friends {
   readonly #db: Database;
+  readonly #reads: Database;
 
-  constructor(db: Database) {
+  /** @param reads the pool of reads */
+  constructor(db: Database, reads: Database) {
     this.#db = db;
+    this.#reads = reads;
   }
 
   /** Ids of a user's friends, erased ones left out. */
@@ -19,7 +22,7 @@ export class Friends {
 
   /** A user's friends, in the order in which they became so. */
   async of(userId: string): Promise<{ friendId: string; since: Date }[]> {
-    return this.#db<{ friend_id: string; since: Date }>('friends as f')
+    return this.#reads<{ friend_id: string; since: Date }>('friends as f')
       .join('users as u', 'u.id', 'f.friend_id')
       .where('f.user_id', userId)
       .whereNull('u.erased_at')

@@ -1,73 +1,171 @@
 import type { Database } from '../../common/postgres.ts';
 
-/** Everything that is kept of a user, as the user may have it. */
-export async function exportPersonalData(db: Database, userId: string): Promise<Record<string, unknown>> {
-  const [user, sessions, scores, ledger, actions, achievements, friends] = await Promise.all([
-    db('users')
-      .where({ id: userId })
-      .first(
-        'id',
-        'username',
-        'email',
-        'role',
-        'avatar_url',
-        'allow_spectators',
-        'banned_at',
-        'ban_reason',
-        'created_at',
-        'updated_at',
-      ),
-    db('sessions').where({ user_id: userId }).orderBy('created_at').select('id', 'created_at', 'revoked_at'),
-    db('scores as s')
-      .join('board_periods as b', 'b.id', 's.board_period_id')
-      .where('s.user_id', userId)
-      .select('b.leaderboard', 'b.period', 'b.starts_at', 's.score', 's.reached_at'),
-    db('ledger')
-      .where({ user_id: userId })
-      .orderBy('accepted_at')
-      .select(
-        'id',
-        'kind',
-        'action_id',
-        'leaderboard',
-        'type',
-        'points',
-        'delta',
-        'before',
-        'after',
-        'accepted_at',
-        'applied_at',
-        'reason',
-      ),
-    db('actions')
-      .where({ user_id: userId })
-      .orderBy('id')
-      .select(
-        'id',
-        'type',
-        'leaderboard',
-        'points',
-        'difficulty',
-        'status',
-        'source',
-        'metadata',
-        'started_at',
-        'expires_at',
-        'completed_at',
-        'ip',
-        'user_agent',
-      ),
-    db('achievements').where({ user_id: userId }).orderBy('unlocked_at').select('key', 'unlocked_at'),
-    db('friends').where({ user_id: userId }).orderBy('since').select('friend_id', 'since'),
-  ] as Promise<unknown>[]);
-  return {
-    exportedAt: new Date().toISOString(),
-    user,
-    sessions,
-    scores,
-    ledger,
-    actions,
-    achievements,
-    friends,
+/** Rows of one query: a page is in memory at a time, and a query is far from the statement limit of reads. */
+const ROWS_A_PAGE = 200;
+
+type Row = Record<string, unknown>;
+/** @param after the last row of the page before @returns at most {@link ROWS_A_PAGE} rows */
+type Page = (after: Row | undefined) => Promise<Row[]>;
+
+const whole = (read: () => PromiseLike<Row[]>): Page => {
+  return async (after) => (after ? [] : read());
+};
+
+/** Everything that is kept of a user but credentials, by name: rows as they are kept. The big ones come in pages. */
+function sections(db: Database, userId: string): readonly [string, readonly Page[]][] {
+  const ledger = (numbered: boolean): Page => {
+    return async (after) => {
+      const query = db('ledger as l')
+        .leftJoin('completion_ranks as r', 'r.action_id', 'l.action_id')
+        .where('l.user_id', userId)
+        .limit(ROWS_A_PAGE)
+        .select(
+          'l.id',
+          'l.kind',
+          'l.action_id',
+          'l.leaderboard',
+          'l.type',
+          'l.points',
+          'l.delta',
+          'l.before',
+          'l.after',
+          'l.global_delta',
+          'r.previous as rank_previous',
+          'r.current as rank_current',
+          'l.accepted_at',
+          'l.applied_at',
+          'l.reverses',
+          'l.reason',
+          'l.seq',
+        );
+      // Entries have a number since a migration; those from before it are read by their ids.
+      if (numbered) void query.where('l.seq', '>', after?.['seq'] ?? 0).orderBy('l.seq');
+      else
+        void query
+          .whereNull('l.seq')
+          .andWhere('l.id', '>', after?.['id'] ?? '')
+          .orderBy('l.id');
+      return (await query) as Row[];
+    };
   };
+  const actions: Page = async (after) =>
+    (await db('actions')
+      .where({ user_id: userId })
+      .andWhere('id', '>', after?.['id'] ?? '')
+      .orderBy('id')
+      .limit(ROWS_A_PAGE)
+      .select('*')) as Row[];
+  return [
+    ['sessions', [whole(() => db('sessions').where({ user_id: userId }).orderBy('created_at').select('*'))]],
+    [
+      'scores',
+      [
+        whole(() =>
+          db('scores as s')
+            .join('board_periods as b', 'b.id', 's.board_period_id')
+            .where('s.user_id', userId)
+            .orderBy('b.id')
+            .select('b.leaderboard', 'b.period', 'b.starts_at', 's.score', 's.reached_at'),
+        ),
+      ],
+    ],
+    [
+      'standings',
+      [
+        whole(() =>
+          db('board_periods as b')
+            .join('standings as s', 's.board_period_id', 'b.id')
+            .where('s.user_id', userId)
+            .orderBy('b.id')
+            .select(
+              'b.leaderboard',
+              'b.period',
+              'b.starts_at',
+              'b.ends_at',
+              's.rank',
+              's.score',
+              's.reached_at',
+            ),
+        ),
+      ],
+    ],
+    [
+      'achievements',
+      [
+        whole(() =>
+          db('achievements')
+            .where({ user_id: userId })
+            .orderBy('unlocked_at')
+            .select('key', 'action_id', 'unlocked_at'),
+        ),
+      ],
+    ],
+    [
+      'friends',
+      [whole(() => db('friends').where({ user_id: userId }).orderBy('since').select('friend_id', 'since'))],
+    ],
+    [
+      'queuedCompletions',
+      [
+        whole(() =>
+          db('queued_completions')
+            .where({ user_id: userId })
+            .orderBy('accepted_at')
+            .select('action_id', 'payload', 'accepted_at'),
+        ),
+      ],
+    ],
+    [
+      'auditLog',
+      [
+        // What was done, and not by whom.
+        whole(() =>
+          db('audit_log').where({ subject: userId }).orderBy('id').select('id', 'at', 'action', 'details'),
+        ),
+      ],
+    ],
+    ['ledger', [ledger(false), ledger(true)]],
+    ['actions', [actions]],
+  ];
+}
+
+/** Never told: they prove who somebody is, or are of the service's own making. */
+const withheld = new Set([
+  'password_hash',
+  'token_hash',
+  'username_key',
+  'email_key',
+  'seq',
+  'sig',
+  'actor',
+  'replyTo',
+]);
+
+/** JSON of a row without what is withheld, at any depth: payloads of jobs are rows, too. */
+const toJson = (row: Row): string =>
+  JSON.stringify(row, (key: string, value: unknown) =>
+    withheld.has(key) || /secret|token_epoch|tokenHash/.test(key) ? undefined : value,
+  );
+
+/**
+ * Everything that is kept of a user, as JSON in pieces. No connection is held between two pieces, and memory is that of one page,
+ * however much there is.
+ */
+export async function* exportPersonalData(db: Database, userId: string): AsyncGenerator<string> {
+  const user = (await db('users').where({ id: userId }).first()) as Row | undefined;
+  yield `{"exportedAt":${JSON.stringify(new Date().toISOString())},"user":${toJson(user ?? {})}`;
+  for (const [name, pages] of sections(db, userId)) {
+    yield `,${JSON.stringify(name)}:[`;
+    let separator = '';
+    for (const page of pages) {
+      let rows: Row[] = [];
+      do {
+        rows = await page(rows.at(-1));
+        if (rows.length > 0) yield separator + rows.map(toJson).join(',');
+        if (rows.length > 0) separator = ',';
+      } while (rows.length >= ROWS_A_PAGE);
+    }
+    yield ']';
+  }
+  yield '}';
 }

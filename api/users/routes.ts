@@ -14,9 +14,9 @@ import { route, signedIn, type Caller, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
 import type { Users } from '../identity/users.ts';
 import { eraseUser } from './erasure.ts';
+import type { Exports } from './exports.ts';
 import type { Friends } from './friends.ts';
 import { readHistory } from './history.ts';
-import { exportPersonalData } from './personal-data.ts';
 import { presentUser } from './present.ts';
 
 export interface UserDeps {
@@ -28,6 +28,9 @@ export interface UserDeps {
   readonly admission: AdmissionControl;
   /** what is accepted as a user name */
   readonly usernames: Joi.StringSchema;
+  /** the pool of reads, which cannot take the connections that play needs */
+  readonly reads: Database;
+  readonly exports: Exports;
   readonly log: Logger;
 }
 
@@ -47,7 +50,7 @@ const readProblems = [
 const writeProblems = ['INVALID_REQUEST', 'RATE_LIMITED', 'UNAVAILABLE'] as const;
 
 export function userRoutes(deps: UserDeps): Route[] {
-  const { db, directory, users, friends, catalog, admission, usernames } = deps;
+  const { reads, exports, directory, users, friends, catalog, admission, usernames } = deps;
 
   /** @throws USER_NOT_FOUND */
   async function known(userId: string, caller?: Caller): Promise<UserProfile> {
@@ -141,8 +144,12 @@ export function userRoutes(deps: UserDeps): Route[] {
       problems: readProblems,
       handle: async (input) => ({
         status: 200,
-        body: await exportPersonalData(db, signedIn(input).profile.userId),
-        headers: { ...noStore, 'Content-Disposition': 'attachment; filename="laurel-export.json"' },
+        body: await exports.open(signedIn(input).profile.userId),
+        headers: {
+          ...noStore,
+          'Content-Type': 'application/json; charset=utf-8',
+          'Content-Disposition': 'attachment; filename="laurel-export.json"',
+        },
       }),
     }),
     route({
@@ -260,7 +267,7 @@ export function userRoutes(deps: UserDeps): Route[] {
         if (!visibleBoard(catalog, query.leaderboard, caller?.identity))
           throw new Problem('LEADERBOARD_NOT_FOUND', 'There is no such leaderboard.');
         const { userId } = await known(params.userId, caller);
-        const body = await readHistory(db, userId, query.leaderboard, Number.parseInt(query.period, 10));
+        const body = await readHistory(reads, userId, query.leaderboard, Number.parseInt(query.period, 10));
         return { status: 200, body, headers: noStore };
       },
     }),
@@ -292,7 +299,7 @@ export function userRoutes(deps: UserDeps): Route[] {
       problems: readProblems,
       async handle({ params, caller }) {
         const { userId } = await known(params.userId, caller);
-        const rows = await db<{ user_id: string; key: string; unlocked_at: Date }>('achievements')
+        const rows = await reads<{ user_id: string; key: string; unlocked_at: Date }>('achievements')
           .where({ user_id: userId })
           .orderBy([{ column: 'unlocked_at' }, { column: 'key' }])
           .select('key', 'unlocked_at');

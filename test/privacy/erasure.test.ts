@@ -238,7 +238,7 @@ describe('erasure and retention of personal data', function () {
   it('takes ended jobs of an erased user out of the queue', async () => {
     const { player, who } = await knownPerson();
     const connection = new Redis(stores.redis.url, { maxRetriesPerRequest: null });
-    const queue = new Queue(queueOf(player.userId), { connection });
+    const queue = new Queue(queueOf(player.userId), { connection, prefix: 'laurel' });
     try {
       expect(await stores.redis.contains(player.userId)).to.equal(true);
       await call(api(), 'DELETE', '/users/me', { token: player.token });
@@ -306,7 +306,7 @@ describe('erasure and retention of personal data', function () {
       await db('actions').insert(rows);
       let workers: RunningTier | undefined;
       const connection = new Redis(stores.redis.url, { maxRetriesPerRequest: null });
-      const queue = new Queue('maintenance', { connection });
+      const queue = new Queue('maintenance', { connection, prefix: 'laurel' });
       try {
         workers = await startTier('workers', stores, { PRIVACY_RETENTION_DAYS: '2' });
         await system.workers[0]!.stop();
