@@ -6,6 +6,7 @@ import type { Catalog } from '../../common/catalog.ts';
 import { userIdPattern } from '../../common/ids.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Database } from '../../common/postgres.ts';
+import type { Queues } from '../../common/queues.ts';
 import { avatarUrlSchema } from '../../common/users/names.ts';
 import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
@@ -25,6 +26,7 @@ export interface UserDeps {
   readonly users: Users;
   readonly friends: Friends;
   readonly catalog: Catalog;
+  readonly queues: Queues;
   readonly admission: AdmissionControl;
   /** what is accepted as a user name */
   readonly usernames: Joi.StringSchema;
