@@ -26,11 +26,8 @@ create table upkeep_marks (
   at timestamptz not null
 );
 
--- The order in which entries were numbered. Entries from before this migration have no number.
-create sequence ledger_seq as bigint;
-alter table ledger add column seq bigint;
-alter table ledger alter column seq set default nextval('ledger_seq');
-alter sequence ledger_seq owned by ledger.seq;
+-- Entries are numbered, see 0002.
+alter table ledger add column if not exists seq bigint generated always as identity;
 drop index ledger_by_user;
 create index ledger_by_user on ledger (user_id, seq);
 create index ledger_by_seq on ledger using brin (seq) with (pages_per_range = 32);
@@ -51,8 +48,10 @@ create table daily_gains_mark (
   fence xid8 not null,                            -- transactions older than this may still write such entries
   proposed bigint not null                        -- the next fence is for these
 );
-insert into daily_gains_mark (summed, fenced, fence, proposed) values (0, 0, '0', 0);
--- The migration has locked the ledger: no entry without a number can come after this.
+-- No entry may come between the two: what is here now is summed now.
+lock table ledger in share mode;
+insert into daily_gains_mark (summed, fenced, fence, proposed)
+select newest, newest, '0', newest from (select coalesce(max(seq), 0) as newest from ledger) entries;
 insert into daily_gains (user_id, leaderboard, day, gain)
 select user_id, leaderboard, day, sum(gain)
 from (

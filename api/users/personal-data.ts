@@ -12,42 +12,33 @@ const whole = (read: () => PromiseLike<Row[]>): Page => {
 };
 
 /** Everything that is kept of a user but credentials, by name: rows as they are kept. The big ones come in pages. */
-function sections(db: Database, userId: string): readonly [string, readonly Page[]][] {
-  const ledger = (numbered: boolean): Page => {
-    return async (after) => {
-      const query = db('ledger as l')
-        .leftJoin('completion_ranks as r', 'r.action_id', 'l.action_id')
-        .where('l.user_id', userId)
-        .limit(ROWS_A_PAGE)
-        .select(
-          'l.id',
-          'l.kind',
-          'l.action_id',
-          'l.leaderboard',
-          'l.type',
-          'l.points',
-          'l.delta',
-          'l.before',
-          'l.after',
-          'l.global_delta',
-          'r.previous as rank_previous',
-          'r.current as rank_current',
-          'l.accepted_at',
-          'l.applied_at',
-          'l.reverses',
-          'l.reason',
-          'l.seq',
-        );
-      // Entries have a number since a migration; those from before it are read by their ids.
-      if (numbered) void query.where('l.seq', '>', after?.['seq'] ?? 0).orderBy('l.seq');
-      else
-        void query
-          .whereNull('l.seq')
-          .andWhere('l.id', '>', after?.['id'] ?? '')
-          .orderBy('l.id');
-      return (await query) as Row[];
-    };
-  };
+function sections(db: Database, userId: string): readonly [string, Page][] {
+  const ledger: Page = async (after) =>
+    (await db('ledger as l')
+      .leftJoin('completion_ranks as r', 'r.action_id', 'l.action_id')
+      .where('l.user_id', userId)
+      .andWhere('l.seq', '>', after?.['seq'] ?? 0)
+      .orderBy('l.seq')
+      .limit(ROWS_A_PAGE)
+      .select(
+        'l.id',
+        'l.kind',
+        'l.action_id',
+        'l.leaderboard',
+        'l.type',
+        'l.points',
+        'l.delta',
+        'l.before',
+        'l.after',
+        'l.global_delta',
+        'r.previous as rank_previous',
+        'r.current as rank_current',
+        'l.accepted_at',
+        'l.applied_at',
+        'l.reverses',
+        'l.reason',
+        'l.seq',
+      )) as Row[];
   const actions: Page = async (after) =>
     (await db('actions')
       .where({ user_id: userId })
@@ -56,76 +47,66 @@ function sections(db: Database, userId: string): readonly [string, readonly Page
       .limit(ROWS_A_PAGE)
       .select('*')) as Row[];
   return [
-    ['sessions', [whole(() => db('sessions').where({ user_id: userId }).orderBy('created_at').select('*'))]],
+    ['sessions', whole(() => db('sessions').where({ user_id: userId }).orderBy('created_at').select('*'))],
     [
       'scores',
-      [
-        whole(() =>
-          db('scores as s')
-            .join('board_periods as b', 'b.id', 's.board_period_id')
-            .where('s.user_id', userId)
-            .orderBy('b.id')
-            .select('b.leaderboard', 'b.period', 'b.starts_at', 's.score', 's.reached_at'),
-        ),
-      ],
+      whole(() =>
+        db('scores as s')
+          .join('board_periods as b', 'b.id', 's.board_period_id')
+          .where('s.user_id', userId)
+          .orderBy('b.id')
+          .select('b.leaderboard', 'b.period', 'b.starts_at', 's.score', 's.reached_at'),
+      ),
     ],
     [
       'standings',
-      [
-        whole(() =>
-          db('board_periods as b')
-            .join('standings as s', 's.board_period_id', 'b.id')
-            .where('s.user_id', userId)
-            .orderBy('b.id')
-            .select(
-              'b.leaderboard',
-              'b.period',
-              'b.starts_at',
-              'b.ends_at',
-              's.rank',
-              's.score',
-              's.reached_at',
-            ),
-        ),
-      ],
+      whole(() =>
+        db('board_periods as b')
+          .join('standings as s', 's.board_period_id', 'b.id')
+          .where('s.user_id', userId)
+          .orderBy('b.id')
+          .select(
+            'b.leaderboard',
+            'b.period',
+            'b.starts_at',
+            'b.ends_at',
+            's.rank',
+            's.score',
+            's.reached_at',
+          ),
+      ),
     ],
     [
       'achievements',
-      [
-        whole(() =>
-          db('achievements')
-            .where({ user_id: userId })
-            .orderBy('unlocked_at')
-            .select('key', 'action_id', 'unlocked_at'),
-        ),
-      ],
+      whole(() =>
+        db('achievements')
+          .where({ user_id: userId })
+          .orderBy('unlocked_at')
+          .select('key', 'action_id', 'unlocked_at'),
+      ),
     ],
     [
       'friends',
-      [whole(() => db('friends').where({ user_id: userId }).orderBy('since').select('friend_id', 'since'))],
+      whole(() => db('friends').where({ user_id: userId }).orderBy('since').select('friend_id', 'since')),
     ],
     [
       'queuedCompletions',
-      [
-        whole(() =>
-          db('queued_completions')
-            .where({ user_id: userId })
-            .orderBy('accepted_at')
-            .select('action_id', 'payload', 'accepted_at'),
-        ),
-      ],
+      whole(() =>
+        db('queued_completions')
+          .where({ user_id: userId })
+          .orderBy('accepted_at')
+          .select('action_id', 'payload', 'accepted_at'),
+      ),
     ],
     [
       'auditLog',
-      [
-        // What was done, and not by whom.
-        whole(() =>
-          db('audit_log').where({ subject: userId }).orderBy('id').select('id', 'at', 'action', 'details'),
-        ),
-      ],
+      // What was done, and not by whom.
+      whole(() =>
+        db('audit_log').where({ subject: userId }).orderBy('id').select('id', 'at', 'action', 'details'),
+      ),
     ],
-    ['ledger', [ledger(false), ledger(true)]],
-    ['actions', [actions]],
+    ['ledger', ledger],
+    ['actions', actions],
   ];
 }
 
@@ -154,17 +135,15 @@ const toJson = (row: Row): string =>
 export async function* exportPersonalData(db: Database, userId: string): AsyncGenerator<string> {
   const user = (await db('users').where({ id: userId }).first()) as Row | undefined;
   yield `{"exportedAt":${JSON.stringify(new Date().toISOString())},"user":${toJson(user ?? {})}`;
-  for (const [name, pages] of sections(db, userId)) {
+  for (const [name, page] of sections(db, userId)) {
     yield `,${JSON.stringify(name)}:[`;
     let separator = '';
-    for (const page of pages) {
-      let rows: Row[] = [];
-      do {
-        rows = await page(rows.at(-1));
-        if (rows.length > 0) yield separator + rows.map(toJson).join(',');
-        if (rows.length > 0) separator = ',';
-      } while (rows.length >= ROWS_A_PAGE);
-    }
+    let rows: Row[] = [];
+    do {
+      rows = await page(rows.at(-1));
+      if (rows.length > 0) yield separator + rows.map(toJson).join(',');
+      if (rows.length > 0) separator = ',';
+    } while (rows.length >= ROWS_A_PAGE);
     yield ']';
   }
   yield '}';

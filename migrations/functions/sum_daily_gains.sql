@@ -14,7 +14,7 @@ begin
   select * into mark from daily_gains_mark for update;
   if mark.summed >= mark.fenced then
     update daily_gains_mark set fenced = proposed, fence = pg_snapshot_xmax(pg_current_snapshot()),
-      proposed = (select case when is_called then last_value else 0 end from ledger_seq);
+      proposed = (select case when is_called then last_value else 0 end from ledger_seq_seq);
     return 0;
   end if;
   if pg_snapshot_xmin(pg_current_snapshot()) < mark.fence then return 0; end if;
