@@ -36,7 +36,7 @@ export function completeSignedRoute({
     path: '/completions',
     operationId: 'completeSigned',
     tag: 'Actions',
-    summary: 'Complete an action that the client signed',
+    summary: 'Complete an action, signed by the client',
     description:
       'For games that cannot call home first. `signature` is the hex HMAC-SHA256, with the login’s `signingKey` as UTF-8 text, of actionId.type.leaderboard.timestamp joined by full stops.',
     access: 'player',

@@ -6,7 +6,7 @@ import type { Features } from '../../common/features.ts';
 import type { ActionTokens } from '../../common/identity/action-tokens.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
 import { Problem } from '../http/problem.ts';
-import type { Input, Reply } from '../http/route.ts';
+import type { Input, Reply, ResponseDoc } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
 import type { Sessions } from '../identity/sessions.ts';
 import type { Actions } from './actions.ts';
@@ -55,10 +55,14 @@ const queuedSchema = Joi.object({
   actionId: Joi.string().required(),
   status: Joi.string().valid('queued').required(),
   statusUrl: Joi.string().required(),
-});
-export const completionResponses = {
+}).id('QueuedCompletion');
+export const completionResponses: Readonly<Record<number, ResponseDoc>> = {
   200: { description: 'It counts', schema: schemas.completionResult },
-  202: { description: 'It is accepted and will count; ask the status URL', schema: queuedSchema },
+  202: {
+    description: 'It is accepted and will count; ask the status URL',
+    schema: queuedSchema,
+    headers: ['Location', 'Retry-After'],
+  },
 };
 export const callerProblems = [
   'UNAUTHENTICATED',

@@ -20,7 +20,7 @@ export function readRoute({ actions }: ActionDeps): Route {
     path: '/actions/:actionId',
     operationId: 'getAction',
     tag: 'Actions',
-    summary: 'An action of one’s own',
+    summary: 'Get one of my actions',
     access: 'player',
     read: true,
     params: actionIdParams,
@@ -41,7 +41,7 @@ export function listRoute({ actions }: ActionDeps): Route {
     path: '/actions',
     operationId: 'listActions',
     tag: 'Actions',
-    summary: 'One’s own actions, newest first',
+    summary: 'List my actions, newest first',
     access: 'player',
     read: true,
     query: Joi.object({

@@ -25,7 +25,7 @@ const startedSchema = Joi.object({
   actionToken: Joi.string().required(),
   startedAt: schemas.instant.required(),
   expiresAt: schemas.instant.required(),
-});
+}).id('StartedAction');
 
 /** `POST /actions` */
 export function startRoute({
@@ -51,7 +51,7 @@ export function startRoute({
       leaderboard: schemas.boardKey.min(1).default(GLOBAL_BOARD),
       metadata,
     }),
-    responses: { 201: { description: 'Started', schema: startedSchema } },
+    responses: { 201: { description: 'Started', schema: startedSchema, headers: ['Location'] } },
     problems: [
       ...callerProblems,
       'UNKNOWN_ACTION_TYPE',

@@ -99,6 +99,7 @@ export function catalogAdminRoutes(deps: CatalogAdminDeps): Route[] {
 function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDeps): Route[] {
   const { name, path, table, fields, required } = definition;
   const id = name === 'leaderboard' ? 'Leaderboard' : 'ActionType';
+  const one = name === 'leaderboard' ? 'a leaderboard' : 'an action type';
   const bodyFields = (isRequired: (field: string) => boolean) =>
     Object.fromEntries(
       Object.entries(fields).map(([field, { schema }]) => [
@@ -149,7 +150,7 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
       method: 'get',
       path,
       operationId: `list${id}Definitions`,
-      summary: `Every ${name}, archived ones included`,
+      summary: `List ${name === 'leaderboard' ? 'leaderboards' : 'action types'}, archived ones included`,
       responses: {
         200: {
           description: 'All of them',
@@ -167,9 +168,9 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
       method: 'post',
       path,
       operationId: `create${id}`,
-      summary: `Make a ${name}`,
+      summary: `Create ${one}`,
       body: Joi.object({ key: key.required(), ...bodyFields((field) => required.includes(field)) }),
-      responses: { 201: { description: 'Made', schema } },
+      responses: { 201: { description: 'Created', schema, headers: ['Location'] } },
       problems: [],
       async handle(input) {
         const { body } = input;
@@ -205,7 +206,7 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
       method: 'patch',
       path: `${path}/:key`,
       operationId: `update${id}`,
-      summary: `Change a ${name}`,
+      summary: `Change ${one}`,
       description: 'Holds for actions that start afterwards. Changing an archived one brings it back.',
       params: Joi.object({ key: key.required() }),
       body: Joi.object(bodyFields(() => false)).min(1),
@@ -236,7 +237,7 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
       method: 'delete',
       path: `${path}/:key`,
       operationId: `archive${id}`,
-      summary: `Archive a ${name}`,
+      summary: `Archive ${one}`,
       description: 'It takes no new actions and is listed no more. Nothing is deleted.',
       params: Joi.object({ key: key.required() }),
       responses: { 204: { description: 'Archived' } },

@@ -31,7 +31,7 @@ export function featureRoutes({ db, redis }: { readonly db: Database; readonly r
       method: 'get',
       path: '/admin/features',
       operationId: 'listFeatures',
-      summary: 'All switches',
+      summary: 'List switches',
       responses: {
         200: {
           description: 'By key',
@@ -48,7 +48,7 @@ export function featureRoutes({ db, redis }: { readonly db: Database; readonly r
       method: 'get',
       path: '/admin/features/:key',
       operationId: 'getFeature',
-      summary: 'A switch',
+      summary: 'Get a switch',
       params,
       responses: { 200: { description: 'As it is', schema: value } },
       problems: ['UNAUTHENTICATED', 'TOKEN_EXPIRED', 'FORBIDDEN', 'INVALID_REQUEST', 'UNAVAILABLE'],
@@ -63,7 +63,7 @@ export function featureRoutes({ db, redis }: { readonly db: Database; readonly r
       method: 'put',
       path: '/admin/features/:key',
       operationId: 'setFeature',
-      summary: 'Turn a switch',
+      summary: 'Set a switch',
       description:
         '`broadcast` {enabled, mutedLeaderboards}: updates of boards, for all or all but some. `submissions` {enabled}: off is read-only mode, in which starting and completing actions answers 503. Acts within a second.',
       params,

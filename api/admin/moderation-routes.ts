@@ -144,7 +144,7 @@ export function moderationRoutes({ db, directory, catalog, completions }: Modera
       method: 'post',
       path: '/admin/users/:userId/adjustments',
       operationId: 'adjustScore',
-      summary: 'Change a score by hand',
+      summary: 'Adjust a score',
       description:
         'A ledger entry of its own. The score stays between 0 and the leaderboard’s cap; global follows.',
       params: userParams,
@@ -169,7 +169,7 @@ export function moderationRoutes({ db, directory, catalog, completions }: Modera
       method: 'post',
       path: '/admin/transactions/:transactionId/rollback',
       operationId: 'rollBackTransaction',
-      summary: 'Take a ledger entry back',
+      summary: 'Roll back a ledger entry',
       description:
         'By an entry that compensates it. Taking it back a second time changes nothing and returns the first.',
       params: Joi.object({ transactionId: Joi.string().max(64).required() }),

@@ -40,11 +40,15 @@ export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[
       method: 'post',
       path: '/admin/reconciliations',
       operationId: 'reconcile',
-      summary: 'Compare Redis with Postgres now',
+      summary: 'Start a reconciliation',
       description:
         'Every board, every user; what differs is repaired. While one waits, asking again changes nothing.',
       responses: {
-        202: { description: 'Asked for', schema: Joi.object({ jobId: Joi.string().required() }) },
+        202: {
+          description: 'Accepted; it runs soon',
+          schema: Joi.object({ jobId: Joi.string().required() }),
+          headers: ['Location'],
+        },
       },
       problems: [],
       async handle(input) {
@@ -63,7 +67,7 @@ export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[
       method: 'get',
       path: '/admin/reconciliations',
       operationId: 'listReconciliations',
-      summary: 'What reconciliations found, newest first',
+      summary: 'List reconciliations, newest first',
       query: Joi.object({ limit }),
       responses: {
         200: {
@@ -107,7 +111,7 @@ export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[
       method: 'post',
       path: '/admin/leaderboards/:key/close',
       operationId: 'closeSeason',
-      summary: 'End a leaderboard’s present period now',
+      summary: 'Close the present period of a leaderboard',
       description:
         'Its standings are frozen as they are; the rest of the period counts no more. Closing `all` ends the leaderboard itself.',
       params: Joi.object({ key: schemas.boardKey.required() }),
@@ -177,7 +181,7 @@ export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[
       method: 'get',
       path: '/admin/audit-log',
       operationId: 'readAuditLog',
-      summary: 'What administrators did, newest first',
+      summary: 'List the audit log, newest first',
       query: Joi.object({ limit, cursor: Joi.string().pattern(uuidPattern) }),
       responses: {
         200: {

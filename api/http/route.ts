@@ -38,10 +38,25 @@ export interface Reply {
   readonly stillHolds?: () => boolean;
 }
 
+/** Headers of responses that are documented. */
+export type HeaderName =
+  | 'X-Request-Id'
+  | 'ETag'
+  | 'Location'
+  | 'Retry-After'
+  | 'Cache-Control'
+  | 'RateLimit'
+  | 'RateLimit-Policy'
+  | 'WWW-Authenticate'
+  | 'Allow'
+  | 'Content-Disposition';
+
 /** What a route can answer, for its documentation. */
 export interface ResponseDoc {
   readonly description: string;
   readonly schema?: Joi.Schema;
+  /** headers that it always has, beside those of every response */
+  readonly headers?: readonly HeaderName[];
   /** other than JSON */
   readonly contentType?: string;
 }

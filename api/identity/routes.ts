@@ -28,7 +28,7 @@ const grantSchema = Joi.object({
   refreshToken: Joi.string().required(),
   signingKey: Joi.string().description('signs completions sent to /completions').required(),
   user: schemas.user.required(),
-});
+}).id('Login');
 
 const presentGrant = ({ profile, ...grant }: Grant): Record<string, unknown> => ({
   ...grant,
@@ -42,7 +42,7 @@ export function identityRoutes({ users, sessions, signIn, admission, usernames }
       path: '/auth/register',
       operationId: 'register',
       tag: 'Identity',
-      summary: 'Make an account',
+      summary: 'Create an account',
       access: 'anyone',
       body: Joi.object({
         username: usernames.required(),
@@ -84,7 +84,7 @@ export function identityRoutes({ users, sessions, signIn, admission, usernames }
       path: '/auth/refresh',
       operationId: 'refresh',
       tag: 'Identity',
-      summary: 'Trade a refresh token for new tokens',
+      summary: 'Refresh the tokens of a login',
       description: 'Each refresh token works once. Using one a second time ends its login.',
       access: 'anyone',
       // Whoever cannot renew a session in the middle of a game could not complete it either.

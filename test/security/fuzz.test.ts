@@ -6,6 +6,7 @@ import { before } from 'mocha';
 import { Pool } from 'undici';
 import { createDatabase } from '../../common/postgres.ts';
 import { ensureUser } from '../../common/seed.ts';
+import { closed, resolved } from '../support/openapi.ts';
 import { call, Player } from '../support/player.ts';
 import { useStores } from '../support/stores.ts';
 import { useSystem } from '../support/system.ts';
@@ -34,6 +35,34 @@ const textOf = (value: unknown): string =>
 /** As one segment or value of an address, which cannot hold half a surrogate pair. */
 const inUrl = (value: unknown): string =>
   encodeURIComponent(textOf(value).replaceAll(/\p{Surrogate}/gu, '\uFFFD'));
+
+/** Headers that clients act on: each that comes is documented, and each that is promised comes. */
+const ofInterest = [
+  'etag',
+  'location',
+  'retry-after',
+  'ratelimit',
+  'ratelimit-policy',
+  'www-authenticate',
+  'allow',
+  'cache-control',
+  'x-request-id',
+  'content-disposition',
+];
+
+function checkHeaders(document: Json, documented: Json, sent: Record<string, unknown>, what: string): void {
+  const names = new Map(
+    Object.entries<Json>(documented).map(([name, header]) => [
+      name.toLowerCase(),
+      resolved(document, header),
+    ]),
+  );
+  for (const name of ofInterest) {
+    if (sent[name] !== undefined)
+      expect([...names.keys()], `${name} is not documented: ${what}`).to.include(name);
+    else expect(names.get(name)?.['required'], `${name} is promised: ${what}`).not.to.equal(true);
+  }
+}
 
 describe('the API, asked at random', function () {
   this.timeout(120_000);
@@ -65,7 +94,8 @@ describe('the API, asked at random', function () {
   it(`answers ${REQUESTS} requests without an error of its own, each as its document says`, async () => {
     const ajv = new Ajv2020({ strict: false, allErrors: true });
     addFormats.default(ajv);
-    ajv.addSchema({ $id: 'document', ...document });
+    // Closed: a member that the document does not tell of is a fault here, though clients must bear it.
+    ajv.addSchema({ $id: 'document', ...closed(document) });
     const pool = new Pool(system.api[0]!.url, { connections: AT_ONCE });
     const statuses = new Map<number, number>();
     const seen = new Set<string>();
@@ -171,6 +201,7 @@ describe('the API, asked at random', function () {
         expect(status, what).to.be.below(500);
         const documented = definition['responses'][status];
         expect(documented, `not in the document: ${what}`).to.be.an('object');
+        checkHeaders(document, documented['headers'], response.headers, what);
         if (!documented.content) return expect(text, what).to.equal('') as never;
         expect(documented.content, what).to.have.property(type);
         if (type.endsWith('json')) {
