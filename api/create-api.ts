@@ -9,6 +9,7 @@ import { Features } from '../common/features.ts';
 import { createHealth } from '../common/health.ts';
 import { AccessTokens } from '../common/identity/access-tokens.ts';
 import { ActionTokens } from '../common/identity/action-tokens.ts';
+import { JobSignatures } from '../common/job-signatures.ts';
 import type { Logger } from '../common/logger.ts';
 import { createMetrics } from '../common/metrics.ts';
 import { createDatabase } from '../common/postgres.ts';
@@ -24,6 +25,7 @@ import { Backlog } from './actions/backlog.ts';
 import { Completions } from './actions/completions.ts';
 import { bullBoard, BULL_BOARD_PATH } from './admin/bull-board.ts';
 import { catalogAdminRoutes } from './admin/catalog-routes.ts';
+import { deadCompletionRoutes } from './admin/dead-completions.ts';
 import { featureRoutes } from './admin/features-routes.ts';
 import { moderationRoutes } from './admin/moderation-routes.ts';
 import { adminSession } from './admin/session.ts';
@@ -111,7 +113,8 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
   const friends = new Friends(db, reads);
   const admission = new AdmissionControl(redis, config);
   const actions = new Actions(db, redis, reads);
-  const completions = new Completions({ admission, queues, actions, log });
+  const signatures = new JobSignatures(config.ACTION_TOKEN_SECRETS);
+  const completions = new Completions({ admission, queues, actions, signatures, log });
   metrics.gauge('laurel_completions_waiting', 'Completions that wait for a worker’s reply.', [], (gauge) =>
     gauge.set(completions.waiting),
   );
@@ -185,6 +188,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     ...catalogAdminRoutes({ db, redis, catalog }),
     ...moderationRoutes({ db, directory, catalog, completions }),
     ...upkeepRoutes({ db, redis, queues, catalog }),
+    ...deadCompletionRoutes({ db, queues, signatures }),
   ];
   const operators = adminSession({
     accessTokens,

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { clientIp, countedAddress } from './client-ip.ts';
 
 describe('clientIp', () => {
-  const cases: [string, string | undefined, number, string][] = [
+  const cases: [string | undefined, string | undefined, number, string][] = [
     ['203.0.113.9', '1.2.3.4', 0, '203.0.113.9'],
     ['::ffff:203.0.113.9', undefined, 0, '203.0.113.9'],
     ['10.0.0.1', '1.2.3.4, 203.0.113.9', 1, '203.0.113.9'],
@@ -10,9 +10,13 @@ describe('clientIp', () => {
     ['10.0.0.1', '203.0.113.9', 2, '203.0.113.9'],
     ['10.0.0.1', 'not an address', 1, '10.0.0.1'],
     ['10.0.0.1', undefined, 1, '10.0.0.1'],
+    [undefined, undefined, 0, ''],
+    [undefined, '203.0.113.9', 1, '203.0.113.9'],
+    ['fe80::1%eth0', undefined, 0, 'fe80::1'],
+    ['10.0.0.1', `fe80::1%${'a'.repeat(100)}`, 1, 'fe80::1'],
   ];
   for (const [peer, forwarded, hops, expected] of cases) {
-    it(`is ${expected} for ${peer} behind ${hops} proxies that say ${forwarded ?? 'nothing'}`, () => {
+    it(`is ${expected || 'nothing'} for ${peer ?? 'an unknown peer'} behind ${hops} proxies that say ${forwarded ?? 'nothing'}`, () => {
       expect(clientIp(peer, forwarded, hops)).to.equal(expected);
     });
   }

@@ -5,7 +5,8 @@ import { isIP, isIPv6 } from 'node:net';
  * address it heard from, so that the client's own is `trustedProxies` places from the right. What stands further left, the
  * client may have made up.
  *
- * @param peer the address of the connection itself
+ * @param peer the address of the connection itself; undefined once the client has reset it
+ * @returns an address without a zone; empty when it is not known, which is no reason to refuse a request
  */
 export function clientIp(
   peer: string | undefined,
@@ -19,8 +20,20 @@ export function clientIp(
   return isIP(claimed) ? claimed : own;
 }
 
-/** An IPv4 address is the same one when it arrives through an IPv6 socket. */
-const plain = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i, '');
+/**
+ * An IPv4 address is the same one when it arrives through an IPv6 socket. A zone (`fe80::1%eth0`) means something on one machine
+ * only, and may be of any length.
+ */
+const plain = (address: string): string => (address.split('%')[0] ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
+
+/** The longest text of an address: an IPv4 one within an IPv6 one, all groups written out. */
+export const LONGEST_IP = 45;
+
+/** An address as it is kept with an action: null when it is not known. */
+export function keptAddress(ip: string | null): string | null {
+  const address = plain(ip ?? '');
+  return isIP(address) === 0 ? null : address;
+}
 
 /**
  * Under which a client's requests are counted: an IPv4 address, or the /64 of an IPv6 one, which is the least that a

@@ -46,3 +46,7 @@ export function isTransient(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.some(isTransient);
   return transientStates.test(code) || transientSockets.test(code) || transientMessages.test(error.message);
 }
+
+/** Whether Postgres cannot hold what it was given (SQLSTATE classes 22 and 23): the same query can never succeed. */
+export const isDataFault = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' && /^2[23]/.test(error.code);

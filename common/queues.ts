@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { Queue, type JobsOptions } from 'bullmq';
 import Joi from 'joi';
 import { unwrap, type Redis } from './redis.ts';
+import { keptAddress, LONGEST_IP } from './client-ip.ts';
 import { userIdPattern } from './ids.ts';
 import { check, isObject } from './validate.ts';
 
@@ -29,6 +30,10 @@ export interface CompletionJob {
   /** how long it waits before it answers 202, milliseconds: whoever ended later is told by an event */
   readonly waitMs?: number;
   readonly client?: ClientTerms;
+  /** what the game said of the completion, as JSON */
+  readonly metadata?: string;
+  /** the API's signature, see {@link JobSignatures}; workers take nothing without it */
+  readonly sig?: string;
 }
 
 /** Puts a user's rows of Postgres into Redis anew, in the user's own line, so that it cannot race with play. */
@@ -54,9 +59,15 @@ export interface CorrectionJob {
   /** ms since the epoch */
   readonly acceptedAt: number;
   readonly replyTo: string;
+  /** the API's signature, see {@link JobSignatures}; workers take nothing without it */
+  readonly sig?: string;
 }
 
 export type PartitionJob = CompletionJob | ResyncJob | CorrectionJob;
+
+/** `metadata` of an action, serialized, characters. */
+export const MAX_METADATA = 1024;
+const MAX_SIGNATURE = 64;
 
 const userId = Joi.string().pattern(userIdPattern).required();
 export const completionJobSchema = Joi.object<CompletionJob>({
@@ -65,7 +76,7 @@ export const completionJobSchema = Joi.object<CompletionJob>({
   userId,
   acceptedAt: Joi.number().integer().positive().required(),
   tokenHash: Joi.string().hex().length(64).allow(null).required(),
-  ip: Joi.string().max(64).allow(null).required(),
+  ip: Joi.string().max(LONGEST_IP).allow(null).required(),
   userAgent: Joi.string().max(512).allow(null, '').required(),
   replyTo: Joi.string().max(64).required(),
   waitMs: Joi.number().integer().min(0),
@@ -75,6 +86,8 @@ export const completionJobSchema = Joi.object<CompletionJob>({
     points: Joi.number().integer().min(0).required(),
     difficulty: Joi.string(),
   }),
+  metadata: Joi.string().max(MAX_METADATA),
+  sig: Joi.string().max(MAX_SIGNATURE),
 });
 const resyncJob = Joi.object<ResyncJob>({ kind: Joi.valid('resync').required(), userId });
 const correctionJob = Joi.object<CorrectionJob>({
@@ -89,6 +102,7 @@ const correctionJob = Joi.object<CorrectionJob>({
   actor: Joi.string().max(128).required(),
   acceptedAt: Joi.number().integer().positive().required(),
   replyTo: Joi.string().max(64).required(),
+  sig: Joi.string().max(MAX_SIGNATURE),
 });
 const partitionJobs: Record<string, Joi.Schema<PartitionJob>> = {
   completion: completionJobSchema as Joi.Schema,
@@ -107,10 +121,12 @@ const ordinary: Record<string, (value: unknown) => boolean> = {
   userId: (value) => typeof value === 'string' && userIdPattern.test(value),
   acceptedAt: isPositive,
   tokenHash: (value) => typeof value === 'string' && /^[0-9a-f]{64}$/i.test(value),
-  ip: isText(64),
+  ip: (value) => value === null || isText(LONGEST_IP)(value),
   userAgent: (value) => value === null || isText(512)(value),
   replyTo: isText(64),
   waitMs: (value) => value === undefined || isPositive(value),
+  metadata: (value) => value === undefined || isText(MAX_METADATA)(value),
+  sig: (value) => value === undefined || isText(MAX_SIGNATURE)(value),
 };
 const ordinaryFields = Object.entries(ordinary);
 
@@ -120,14 +136,21 @@ const isOrdinaryCompletion = (data: unknown): boolean =>
   Object.keys(data).every((field) => Object.hasOwn(ordinary, field)) &&
   ordinaryFields.every(([field, holds]) => holds(data[field]));
 
-/** Checks a payload of a partition's queue. @throws when it is not one; such a job can only fail */
+/**
+ * Checks a payload of a partition's queue. Producers ask it, too, before they promise anything: what one side writes the other
+ * takes. An address that cannot be one is taken for unknown, and stops nothing.
+ *
+ * @throws when it is not one; such a job can only fail
+ */
 export function parsePartitionJob(data: unknown): PartitionJob {
   if (isOrdinaryCompletion(data)) return data as CompletionJob;
   const kind = String((data as { kind?: unknown } | null)?.kind);
   const schema =
     (Object.hasOwn(partitionJobs, kind) ? partitionJobs[kind] : undefined) ??
     (completionJobSchema as Joi.Schema);
-  return check(data, schema, 'The job’s payload is not one that Laurel wrote:');
+  const known =
+    isObject(data) && typeof data['ip'] === 'string' ? { ...data, ip: keptAddress(data['ip']) } : data;
+  return check(known, schema, 'The job’s payload is not one that Laurel wrote:');
 }
 
 /** What the maintenance queue can be asked to do, and what each job is told. */
@@ -210,7 +233,27 @@ export class Queues {
    * @throws when Redis is away; whether the job was added is not known then
    */
   async enqueueCompletion(job: CompletionJob): Promise<void> {
-    await this.#enqueue(job, 'completion', { jobId: job.actionId });
+    await this.#enqueue(parsePartitionJob(job), 'completion', { jobId: job.actionId });
+  }
+
+  /**
+   * Puts completions back into their lines that Redis holds no longer, or whose job has ended without having been applied: such
+   * a job would otherwise make every later one of its id be ignored.
+   *
+   * @returns how many were put back
+   */
+  async reviveCompletions(jobs: readonly CompletionJob[]): Promise<number> {
+    const looks = this.#redis.pipeline();
+    for (const job of jobs) looks.hmget(this.#queueOf(job).toKey(job.actionId), 'timestamp', 'finishedOn');
+    const found = unwrap(await looks.exec()) as [string | null, string | null][];
+    const ended = jobs.filter((_, i) => found[i]?.[0] === null || found[i]?.[1] !== null);
+    for (const job of ended) {
+      const before = await this.#queueOf(job).getJob(job.actionId);
+      // One that runs again by now is locked, and stays.
+      await before?.remove().catch(() => undefined);
+      await this.enqueueCompletion(job);
+    }
+    return ended.length;
   }
 
   /**
@@ -218,9 +261,9 @@ export class Queues {
    * already, and a ban that came after its read would be lost.
    */
   async enqueueResync(user: string): Promise<void> {
-    const queue = this.partitions[partitionOf(user, this.partitions.length)];
+    const queue = this.#queueOf({ userId: user });
     await this.#serialize(queue);
-    await queue?.add('resync', { kind: 'resync', userId: user }, { removeOnComplete: true });
+    await queue.add('resync', { kind: 'resync', userId: user }, { removeOnComplete: true });
   }
 
   /** Puts a correction into the user's line. A second time with the same transaction id changes nothing. */
@@ -229,9 +272,14 @@ export class Queues {
   }
 
   async #enqueue(job: PartitionJob, name: string, options: JobsOptions): Promise<void> {
-    const queue = this.partitions[partitionOf(job.userId, this.partitions.length)];
-    const [, added] = await Promise.all([this.#serialize(queue), queue?.add(name, job, options)]);
-    if (!added) throw new Error('the job was not added');
+    const queue = this.#queueOf(job);
+    await Promise.all([this.#serialize(queue), queue.add(name, job, options)]);
+  }
+
+  #queueOf({ userId: user }: { readonly userId: string }): Queue<PartitionJob> {
+    const queue = this.partitions[partitionOf(user, this.partitions.length)];
+    if (!queue) throw new Error('QUEUE_PARTITIONS must be at least 1');
+    return queue;
   }
 
   /**
@@ -239,8 +287,7 @@ export class Queues {
    * Redis that lost its data would otherwise let two workers overtake each other. Once is enough for what is enqueued in one
    * turn of the event loop: it all leaves in one write.
    */
-  async #serialize(queue: Queue<PartitionJob> | undefined): Promise<void> {
-    if (!queue) return;
+  async #serialize(queue: Queue<PartitionJob>): Promise<void> {
     let said = this.#said.get(queue);
     if (!said) {
       said = this.#redis.hset(queue.toKey('meta'), 'concurrency', 1);

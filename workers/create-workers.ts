@@ -2,9 +2,10 @@ import { Worker, type Job } from 'bullmq';
 import { BoardIndex } from '../common/board/board-index.ts';
 import { BoardTable } from '../common/board/board-table.ts';
 import { Catalog } from '../common/catalog.ts';
-import type { Config } from '../common/config.ts';
+import { ConfigError, type Config } from '../common/config.ts';
 import { EventListener } from '../common/events.ts';
 import { createHealth, type Health } from '../common/health.ts';
+import { JobSignatures } from '../common/job-signatures.ts';
 import type { Logger } from '../common/logger.ts';
 import { createMetrics } from '../common/metrics.ts';
 import { untilDone } from '../common/patience.ts';
@@ -18,8 +19,10 @@ import { Ledger } from './completions/ledger.ts';
 import { createPartitionProcessor } from './completions/partition-processor.ts';
 import { Publisher } from './completions/publisher.ts';
 import { RankRecorder } from './completions/rank-recorder.ts';
+import { SetAside } from './completions/set-aside.ts';
 import { expectedBoards, IndexKeeper } from './maintenance/index-keeper.ts';
 import { createMaintenanceProcessor, upsertSchedules } from './maintenance/processor.ts';
+import { countDead } from './maintenance/sweep.ts';
 import { UserOutbox } from './maintenance/user-outbox.ts';
 
 /**
@@ -39,6 +42,11 @@ export interface Workers {
 
 /** The tier that changes scores: completions by partition, and the upkeep of the stores. */
 export async function createWorkers(config: Config, log: Logger): Promise<Workers> {
+  if (config.ACTION_TOKEN_SECRETS.length === 0) {
+    throw new ConfigError(
+      'ACTION_TOKEN_SECRETS is required: workers take only jobs that the API signed. Give all tiers the same.',
+    );
+  }
   const shutdown = new Shutdown(log);
   const ending = new AbortController();
   const metrics = createMetrics('workers');
@@ -69,7 +77,23 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
   const index = new BoardIndex(redis);
   const cache = new ProfileCache(redis);
   const table = new BoardTable(db);
-  const ledger = new Ledger(db);
+  const signatures = new JobSignatures(config.ACTION_TOKEN_SECRETS);
+  const setAsides = metrics.counter(
+    'laurel_completions_set_aside_total',
+    'Completions and jobs that no worker can take, by reason.',
+    ['reason'] as const,
+  );
+  metrics.gauge(
+    'laurel_dead_completions',
+    'Completions that were set aside and that no administrator has looked after yet.',
+    [],
+    async (gauge) => {
+      const count = await countDead(db).catch(() => undefined);
+      if (count !== undefined) gauge.set(count);
+    },
+  );
+  const aside = new SetAside({ db, redis, log, onSetAside: (reason) => setAsides.inc({ reason }) });
+  const ledger = new Ledger(db, { signatures, aside });
   const recorder = new RankRecorder(ledger, log);
   shutdown.defer('ranks', () => recorder.close());
   const publisher = new Publisher(redis, index, table, recorder);
@@ -147,6 +171,8 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
       publisher,
       index,
       catalog,
+      signatures,
+      aside,
       batchMax: config.COMPLETION_BATCH_MAX,
       log,
       signal: ending.signal,
@@ -161,6 +187,8 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
     redis,
     cache,
     queues,
+    signatures,
+    aside,
     log,
     signal: ending.signal,
     isBusy: () => commits.isBusy,

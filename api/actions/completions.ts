@@ -1,6 +1,8 @@
+import { keptAddress } from '../../common/client-ip.ts';
 import { nameOf, parseResult, type CompletionName } from '../../common/actions.ts';
 import type { CompletionReply, CompletionResult, EventListener, Refusal } from '../../common/events.ts';
 import { newId } from '../../common/ids.ts';
+import type { JobSignatures } from '../../common/job-signatures.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { CompletionJob, CorrectionJob, Queues } from '../../common/queues.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
@@ -8,10 +10,18 @@ import { Problem, unavailable } from '../http/problem.ts';
 import type { Actions } from './actions.ts';
 
 /** A completion whose right has been verified. */
-export type VerifiedCompletion = Omit<CompletionJob, 'kind' | 'acceptedAt' | 'replyTo' | 'waitMs'>;
+export type VerifiedCompletion = Omit<CompletionJob, 'kind' | 'acceptedAt' | 'replyTo' | 'waitMs' | 'sig'>;
 
 /** What a completion is answered with: it counts, or it is on its way and will not be lost. */
 export type CompletionAnswer = { readonly result: CompletionResult } | { readonly queued: true };
+
+export interface CompletionsDeps {
+  readonly admission: AdmissionControl;
+  readonly queues: Queues;
+  readonly actions: Actions;
+  readonly signatures: JobSignatures;
+  readonly log: Logger;
+}
 
 /** An action is remembered as under way for this much longer than its caller waits, milliseconds. */
 const PENDING_MARGIN_MS = 8000;
@@ -22,9 +32,9 @@ export class Completions {
   readonly #instanceId = newId();
   /** by the names of their completions */
   readonly #waiting = new Map<string, ((reply: CompletionReply) => void)[]>();
-  readonly #deps: { admission: AdmissionControl; queues: Queues; actions: Actions; log: Logger };
+  readonly #deps: CompletionsDeps;
 
-  constructor(deps: { admission: AdmissionControl; queues: Queues; actions: Actions; log: Logger }) {
+  constructor(deps: CompletionsDeps) {
     this.#deps = deps;
   }
 
@@ -50,7 +60,7 @@ export class Completions {
     waitMs: number,
     setHeaders: (headers: Record<string, string>) => void,
   ): Promise<CompletionAnswer> {
-    const { admission, queues } = this.#deps;
+    const { admission, queues, signatures } = this.#deps;
     const { userId, actionId } = completion;
     const admitted = await admission.admit({
       kind: 'complete',
@@ -64,13 +74,15 @@ export class Completions {
       throw result ? alreadyCompleted(result) : inProgress();
     }
     setHeaders(admitted.headers);
-    const job: CompletionJob = {
+    const job = signatures.sign<CompletionJob>({
       ...completion,
+      // The address is not known any more once the client has reset the connection.
+      ip: keptAddress(completion.ip),
       kind: 'completion',
       acceptedAt: admitted.at,
       replyTo: this.#instanceId,
       waitMs,
-    };
+    });
     const reply = this.#reply(completion, waitMs);
     try {
       await queues.enqueueCompletion(job);
@@ -85,17 +97,19 @@ export class Completions {
 
   /** Has a correction applied, and waits for it as for a completion. */
   async correct(
-    correction: Omit<CorrectionJob, 'kind' | 'replyTo'>,
+    correction: Omit<CorrectionJob, 'kind' | 'replyTo' | 'sig'>,
     waitMs: number,
   ): Promise<{ readonly result: CompletionResult } | { readonly queued: true }> {
     const { userId, transactionId } = correction;
     const reply = this.#reply({ userId, actionId: transactionId }, waitMs);
     try {
-      await this.#deps.queues.enqueueCorrection({
-        ...correction,
-        kind: 'correction',
-        replyTo: this.#instanceId,
-      });
+      await this.#deps.queues.enqueueCorrection(
+        this.#deps.signatures.sign<CorrectionJob>({
+          ...correction,
+          kind: 'correction',
+          replyTo: this.#instanceId,
+        }),
+      );
     } catch (error) {
       reply.cancel();
       throw error;
@@ -107,7 +121,7 @@ export class Completions {
 
   /** The wait is over without a reply: the acceptance is made durable, so that no fault can lose it. */
   async #queued(job: CompletionJob): Promise<CompletionAnswer> {
-    const { actions, log } = this.#deps;
+    const { actions, queues, log } = this.#deps;
     try {
       const { status, acceptedAt } = await actions.recordAcceptance(job);
       if (status === 'completed') {
@@ -116,6 +130,8 @@ export class Completions {
         if (result && acceptedAt !== job.acceptedAt) throw alreadyCompleted(result);
         if (result) return { result };
       } else if (status !== null && Object.hasOwn(refusals, status)) throw refusals[status as Refusal]();
+      // A failed job of the id would make the queue ignore this one.
+      else await queues.reviveCompletions([job]);
     } catch (error) {
       if (error instanceof Problem) throw error;
       // Without Postgres the job in Redis, on its disk, is the record.

@@ -1,11 +1,12 @@
 -- Applies completions in the order given, all or none, each at most once. What the same users had been promised earlier
--- (202) and Redis has forgotten since comes along in its place, so that nothing that they did later overtakes it.
+-- (202) and Redis has forgotten since must come along in its place, so that nothing that they did later overtakes it: when it is not
+-- among the items, nothing is applied, and it is returned as {forgotten: [{actionId, userId, payload, acceptedAt}]}.
 --
 -- items: array, in order, of jobs, each with
---   actionId, userId, acceptedAt (ms), transactionId, tokenHash (hex; null for client-signed), ip, userAgent,
+--   actionId, userId, acceptedAt (ms), transactionId, tokenHash (hex; null for client-signed), ip, userAgent, metadata (JSON as text),
 --   and for client-signed ones `client`: {type, leaderboard, points, difficulty}
 -- returns {completed, others: [{actionId, userId, outcome, ...}], rows, unchanged: score rows that were written and others that Redis
--- may lack, see index_rows, jobs: what was applied, in order, if it is not what was given}, each null when there is none;
+-- may lack, see index_rows, order: places of the items, from 0, as they were applied, if it is not as given}, each null when there is none;
 -- outcome is
 --   completed      it counts now
 --   duplicate      it counted before; the same figures as then
@@ -36,26 +37,31 @@ declare
   applied timestamptz(3);
   forgotten jsonb;
   erased text[];                                  -- users of whom nothing personal may be written any more
-  reordered boolean := false;
+  applied_order integer[];                        -- places in `items` as given, when they were put into another order
 begin
   perform lock_users((select array_agg(i ->> 'userId') from jsonb_array_elements(items) i));
 
-  select jsonb_agg(q.payload || jsonb_build_object('transactionId', gen_random_uuid())) into forgotten
+  select jsonb_agg(jsonb_build_object('actionId', q.action_id, 'userId', u.user_id, 'payload', q.payload,
+    'acceptedAt', epoch_ms(q.accepted_at))) into forgotten
   from (
     select i ->> 'userId' as user_id, max((i ->> 'acceptedAt')::bigint) as newest from jsonb_array_elements(items) i group by 1
   ) u
   cross join lateral (
-    select action_id, payload from queued_completions
-    where user_id = u.user_id and accepted_at < from_epoch_ms(u.newest) offset 0
+    select action_id, payload, accepted_at from queued_completions
+    where user_id = u.user_id and accepted_at < from_epoch_ms(u.newest) and dead_at is null offset 0
   ) q
-  where q.action_id not in (select i ->> 'actionId' from jsonb_array_elements(items) i);
+  where (q.action_id, u.user_id) not in (select i ->> 'actionId', i ->> 'userId' from jsonb_array_elements(items) i);
+  -- The worker looks at their form and signature before anything is decided, and asks again with those that it takes.
+  if forgotten is not null then
+    return json_build_object('forgotten', forgotten);
+  end if;
   ids := array(select i ->> 'actionId' from jsonb_array_elements(items) i);
   -- One that was put back into the line stands behind what its user has done since.
-  if forgotten is not null or exists (select from queued_completions where action_id = any (ids)) then
-    select jsonb_agg(i order by (i ->> 'acceptedAt')::bigint, n) into items
-    from jsonb_array_elements(coalesce(forgotten, '[]') || items) with ordinality e(i, n);
+  if exists (select from queued_completions where action_id = any (ids)) then
+    select jsonb_agg(i order by (i ->> 'acceptedAt')::bigint, n), array_agg(n - 1 order by (i ->> 'acceptedAt')::bigint, n)
+    into items, applied_order
+    from jsonb_array_elements(items) with ordinality e(i, n);
     ids := array(select i ->> 'actionId' from jsonb_array_elements(items) i);
-    reordered := true;
   end if;
   -- Under the lock, so that a user's entries bear times in the order in which they were applied.
   applied := clock_timestamp();
@@ -82,8 +88,10 @@ begin
     update actions a
     set status = 'completed', accepted_at = from_epoch_ms(i."acceptedAt"), completed_at = applied,
       ip = case when a.user_id <> all (erased) then coalesce(i.ip, a.ip) end,
-      user_agent = case when a.user_id <> all (erased) then coalesce(i."userAgent", a.user_agent) end
-    from jsonb_to_recordset(items) as i("actionId" text, "userId" text, "acceptedAt" bigint, "tokenHash" text, ip text, "userAgent" text)
+      user_agent = case when a.user_id <> all (erased) then coalesce(i."userAgent", a.user_agent) end,
+      completion_metadata = case when a.user_id <> all (erased) then i.metadata::jsonb end
+    from jsonb_to_recordset(items) as i("actionId" text, "userId" text, "acceptedAt" bigint, "tokenHash" text, ip text, "userAgent" text,
+      metadata text)
     where a.id = any (ids) and a.id = i."actionId" and a.user_id = i."userId" and a.status in ('started', 'queued', 'expired')
       and (a.source = 'client' or a.token_hash = decode(i."tokenHash", 'hex'))
       and not exists (
@@ -255,7 +263,10 @@ begin
     end if;
   end if;
 
-  delete from queued_completions where action_id = any (ids);
+  delete from queued_completions q
+  where action_id = any (ids) and exists (
+    select from jsonb_array_elements(items) i where i ->> 'actionId' = q.action_id and i ->> 'userId' = q.user_id
+  );
   -- One that was promised (202) by a process that did not know of the end yet waits for nothing any more: it expires.
   if cardinality(taken) < cardinality(ids) then
     update actions a set status = 'started', accepted_at = null
@@ -308,6 +319,5 @@ begin
   end if;
 
   return json_build_object('completed', completed, 'others', remaining, 'rows', written_rows, 'unchanged', unchanged_rows,
-    'jobs', case when reordered then
-      (select jsonb_agg(i - 'transactionId' order by n) from jsonb_array_elements(items) with ordinality e(i, n)) end);
+    'order', applied_order);
 end $$;

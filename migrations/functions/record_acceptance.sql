@@ -21,7 +21,9 @@ begin
   if action.id is null or action.status = 'queued' then
     insert into queued_completions (action_id, user_id, payload, accepted_at)
     values (job ->> 'actionId', job ->> 'userId', job, from_epoch_ms((job ->> 'acceptedAt')::bigint))
-    on conflict (action_id) do nothing;
+    on conflict (action_id, user_id) do update
+      set payload = excluded.payload, accepted_at = excluded.accepted_at, dead_at = null, dead_reason = null, accepted = true
+      where queued_completions.dead_at is not null;
   end if;
   return jsonb_build_object('status', action.status, 'acceptedAt', epoch_ms(action.accepted_at));
 end $$;

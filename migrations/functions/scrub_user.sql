@@ -21,10 +21,10 @@ begin
     group by a.id
   ) kept
   where audit_log.id = kept.id and audit_log.details <> kept.details;
-  update actions set ip = null, user_agent = null, metadata = null
+  update actions set ip = null, user_agent = null, metadata = null, completion_metadata = null
   where id in (
     select id from actions
-    where user_id = target and (ip is not null or user_agent is not null or metadata is not null)
+    where user_id = target and (ip is not null or user_agent is not null or metadata is not null or completion_metadata is not null)
     order by id desc limit most
   );
   get diagnostics cleared = row_count;

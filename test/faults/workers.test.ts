@@ -7,6 +7,7 @@ import { createRedis, closeRedis, type Redis } from '../../common/redis.ts';
 import { createLogger } from '../../common/logger.ts';
 import { newId } from '../../common/ids.ts';
 import { eventually } from '../support/eventually.ts';
+import { testSignatures } from '../support/jobs.ts';
 import { useStores, type Stores } from '../support/stores.ts';
 import { spawnTier, useSystem, type RunningTier } from '../support/system.ts';
 import { Crowd, progress, withDatabase } from './crowd.ts';
@@ -107,7 +108,7 @@ describe('workers that die, stall and leave', function () {
     });
     try {
       const poison = await queue.add('completion', { kind: 'completion', userId, points: 1_000_000 });
-      const forged: CompletionJob = {
+      const forged = testSignatures.sign<CompletionJob>({
         kind: 'completion',
         actionId: newId(),
         userId,
@@ -116,7 +117,7 @@ describe('workers that die, stall and leave', function () {
         ip: null,
         userAgent: null,
         replyTo: 'nobody',
-      };
+      });
       await queue.add('completion', forged, { jobId: forged.actionId });
       const played = await crowd.playOne(apis()[0]!, userId);
       expect(played.body.score).to.deep.equal({ previous: 0, current: 10, delta: 10 });

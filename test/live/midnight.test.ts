@@ -7,10 +7,11 @@ import { boardAt } from '../../common/board/board.ts';
 import { createLogger } from '../../common/logger.ts';
 import { spanOf } from '../../common/periods.ts';
 import { createDatabase, type Database } from '../../common/postgres.ts';
-import { Queues } from '../../common/queues.ts';
+import { Queues, type CompletionJob } from '../../common/queues.ts';
 import { closeRedis, createRedis, untilReady, type Redis } from '../../common/redis.ts';
 import { useClock } from '../support/clock.ts';
 import { eventually } from '../support/eventually.ts';
+import { testSignatures } from '../support/jobs.ts';
 import { call, Player } from '../support/player.ts';
 import { useStores } from '../support/stores.ts';
 import { useSystem } from '../support/system.ts';
@@ -73,16 +74,18 @@ describe('midnight', () => {
   async function acceptedAt(player: Player, at: number): Promise<void> {
     const started = await player.start(api(), 'COMPLETE_TASK', 'game1');
     const [row] = await db('actions').where({ id: started.body.actionId }).select('token_hash');
-    await queues.enqueueCompletion({
-      kind: 'completion',
-      actionId: started.body.actionId,
-      userId: player.userId,
-      acceptedAt: at,
-      tokenHash: row.token_hash.toString('hex'),
-      ip: null,
-      userAgent: null,
-      replyTo: 'test',
-    });
+    await queues.enqueueCompletion(
+      testSignatures.sign<CompletionJob>({
+        kind: 'completion',
+        actionId: started.body.actionId,
+        userId: player.userId,
+        acceptedAt: at,
+        tokenHash: row.token_hash.toString('hex'),
+        ip: null,
+        userAgent: null,
+        replyTo: 'test',
+      }),
+    );
   }
 
   /** Watches a board by every way there is, with the SDK and without. */

@@ -13,11 +13,13 @@ import { createWorkers } from '../../workers/create-workers.ts';
 import { eventually } from './eventually.ts';
 import type { Stores } from './stores.ts';
 
+export const ACTION_TOKEN_SECRET = 'tests-sign-action-tokens-with-this-0001';
+
 /** Settings of tests: no limits unless a test is about them. */
 const testEnvironment = {
   NODE_ENV: 'test',
   JWT_SECRETS: 'tests-sign-access-tokens-with-this-0001',
-  ACTION_TOKEN_SECRETS: 'tests-sign-action-tokens-with-this-0001',
+  ACTION_TOKEN_SECRETS: ACTION_TOKEN_SECRET,
   RATE_LIMIT_COMPLETE_PER_MINUTE: '0',
   RATE_LIMIT_START_PER_MINUTE: '0',
   RATE_LIMIT_READ_PER_MINUTE: '0',

@@ -1,11 +1,13 @@
 import Joi from 'joi';
 import { nameOf } from '../../common/actions.ts';
 import { newId } from '../../common/ids.ts';
+import type { JobSignatures } from '../../common/job-signatures.ts';
 import { parseIndexRows, type IndexedBoard } from '../../common/board/index-rows.ts';
 import type { Refusal } from '../../common/events.ts';
-import type { Database } from '../../common/postgres.ts';
-import { completionJobSchema, type CompletionJob, type CorrectionJob } from '../../common/queues.ts';
+import { isDataFault, isTransient, type Database } from '../../common/postgres.ts';
+import type { CompletionJob, CorrectionJob } from '../../common/queues.ts';
 import { check, hasTexts } from '../../common/validate.ts';
+import { readRow, type QueuedRow, type SetAside } from './set-aside.ts';
 
 /** What Postgres says of one completion of a transaction. Times are ms since the epoch. */
 export type AppliedItem =
@@ -67,17 +69,22 @@ function isItem(value: unknown): value is AppliedItem {
   );
 }
 
-const appliedJobs = Joi.array<CompletionJob[]>().items(completionJobSchema);
-
 /** Checks what `apply_completions` returned for some jobs. @throws when it is anything else */
-function parseBatch(value: unknown, jobs: readonly CompletionJob[]): AppliedBatch {
-  const { completed, others, rows, unchanged, jobs: reordered } = value as Record<string, unknown>;
+function parseBatch(answer: Record<string, unknown>, jobs: readonly CompletionJob[]): AppliedBatch {
+  const { completed, others, rows, unchanged, order } = answer;
   const found = new Map<string, AppliedItem>();
   for (const item of [...listOf(completed), ...listOf(others)]) {
     if (!isItem(item)) throw otherForm();
     found.set(nameOf(item), item);
   }
-  const applied = reordered === null ? jobs : check(reordered, appliedJobs);
+  const applied =
+    order === null
+      ? jobs
+      : listOf(order).map((place) => {
+          const job = jobs[place as number];
+          if (!job) throw otherForm();
+          return job;
+        });
   const items = applied.map((job) => {
     const item = found.get(nameOf(job));
     if (!item) throw new Error('Postgres answered for other completions than were asked');
@@ -121,22 +128,87 @@ const correctionSchema = Joi.object<Omit<AppliedCorrection, 'boards'> & { readon
   rows: Joi.array().required(),
 });
 
+/** What a batch of several transactions comes to, in their order. */
+const together = (batches: readonly AppliedBatch[]): AppliedBatch => ({
+  jobs: batches.flatMap(({ jobs }) => jobs),
+  items: batches.flatMap(({ items }) => items),
+  boards: batches.flatMap(({ boards }) => boards),
+});
+
+/** What reads completions that were promised, and takes those that cannot be applied. */
+interface Promises {
+  readonly signatures: JobSignatures;
+  readonly aside: SetAside;
+}
+
 /** The truth: score changes in Postgres. */
 export class Ledger {
   readonly #db: Database;
+  readonly #promises: Promises | undefined;
 
-  constructor(db: Database) {
+  /** @param promises reads what was promised earlier (202); who has none of them, as a test of one transaction, needs none */
+  constructor(db: Database, promises?: Promises) {
     this.#db = db;
+    this.#promises = promises;
   }
 
-  /** Applies completions in order in one transaction and one round trip; none twice. See `apply_completions`. */
+  /**
+   * Applies completions in order in one transaction and one round trip; none twice. See `apply_completions`. What the same users
+   * were promised earlier (202), and Redis has forgotten since, is applied before them; their form is checked before Postgres
+   * decides anything, and one that cannot be applied is set aside.
+   *
+   * @throws when the completions given cannot be applied
+   */
   async apply(jobs: readonly CompletionJob[]): Promise<AppliedBatch> {
+    const earlier: CompletionJob[] = [];
+    for (;;) {
+      const all = [...earlier, ...jobs];
+      let answer: Record<string, unknown>;
+      try {
+        answer = await this.#call(all);
+      } catch (error) {
+        if (earlier.length === 0 || isTransient(error)) throw error;
+        return this.#applyApart(earlier, jobs);
+      }
+      if (answer['forgotten'] === undefined) return parseBatch(answer, all);
+      for (const row of listOf(answer['forgotten']) as readonly QueuedRow[]) {
+        const job = readRow(row, this.#required.signatures);
+        if (typeof job === 'string') await this.#required.aside.row(row, job);
+        else earlier.push(job);
+      }
+    }
+  }
+
+  get #required(): Promises {
+    if (!this.#promises) throw new Error('a ledger without promises met one that Redis had forgotten');
+    return this.#promises;
+  }
+
+  async #call(jobs: readonly CompletionJob[]): Promise<Record<string, unknown>> {
     const items = jobs.map((job) => ({ ...job, transactionId: newId() }));
-    const { rows } = await this.#db.raw<{ rows: { batch: unknown }[] }>(
+    const { rows } = await this.#db.raw<{ rows: { batch: Record<string, unknown> | null }[] }>(
       'select apply_completions(?::jsonb) as batch',
       [JSON.stringify(items)],
     );
-    return parseBatch(rows[0]?.batch ?? {}, jobs);
+    return rows[0]?.batch ?? {};
+  }
+
+  /** One of the earlier ones, or of those given, breaks the transaction: the earlier ones are judged one by one. */
+  async #applyApart(
+    earlier: readonly CompletionJob[],
+    jobs: readonly CompletionJob[],
+  ): Promise<AppliedBatch> {
+    const batches: AppliedBatch[] = [];
+    for (const job of earlier) {
+      try {
+        batches.push(await this.apply([job]));
+      } catch (error) {
+        if (!isDataFault(error)) throw error;
+        await this.#required.aside.job(job, error);
+      }
+    }
+    batches.push(await this.apply(jobs));
+    return together(batches);
   }
 
   /** Applies a correction once. See `apply_correction`. */

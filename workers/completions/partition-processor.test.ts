@@ -10,7 +10,7 @@ import { createDatabase, type Database } from '../../common/postgres.ts';
 import { Queues, type CompletionJob, type PartitionJob } from '../../common/queues.ts';
 import { closeRedis, createRedis, untilReady, type Redis } from '../../common/redis.ts';
 import { eventually } from '../../test/support/eventually.ts';
-import { signedJob } from '../../test/support/jobs.ts';
+import { signedJob, testSignatures } from '../../test/support/jobs.ts';
 import { useStores } from '../../test/support/stores.ts';
 import { seed } from '../../test/support/system.ts';
 import { GroupCommit } from './group-commit.ts';
@@ -18,6 +18,7 @@ import { Ledger } from './ledger.ts';
 import { createPartitionProcessor } from './partition-processor.ts';
 import { Publisher } from './publisher.ts';
 import { RankRecorder } from './rank-recorder.ts';
+import { SetAside } from './set-aside.ts';
 
 const MORE_THAN_POSTGRES_HOLDS = 2 ** 31;
 
@@ -39,7 +40,8 @@ describe('a partition’s line', () => {
     redis = createRedis(stores.redis.url, 'commands', log);
     await untilReady(redis, 5000);
     queues = new Queues(redis, 1);
-    const ledger = new Ledger(db);
+    const aside = new SetAside({ db, redis, log, onSetAside: () => undefined });
+    const ledger = new Ledger(db, { signatures: testSignatures, aside });
     const index = new BoardIndex(redis);
     recorder = new RankRecorder(ledger, log);
     const publisher = new Publisher(redis, index, new BoardTable(db), recorder);
@@ -56,6 +58,8 @@ describe('a partition’s line', () => {
       publisher,
       index,
       catalog,
+      signatures: testSignatures,
+      aside,
       batchMax: 50,
       log,
       signal,

@@ -4,9 +4,10 @@ import type { BoardChanges, BoardIndex } from '../../common/board/board-index.ts
 import { boardId } from '../../common/board/board.ts';
 import { changeOfRow } from '../../common/board/index-rows.ts';
 import type { Catalog } from '../../common/catalog.ts';
+import type { JobSignatures } from '../../common/job-signatures.ts';
 import type { Logger } from '../../common/logger.ts';
 import { Interrupted, untilDone } from '../../common/patience.ts';
-import { isTransient } from '../../common/postgres.ts';
+import { isDataFault, isTransient } from '../../common/postgres.ts';
 import { isRedisAway, loadScript, scriptCaller, type Redis } from '../../common/redis.ts';
 import {
   parsePartitionJob,
@@ -17,6 +18,7 @@ import {
 import type { GroupCommit, Replies } from './group-commit.ts';
 import type { Ledger } from './ledger.ts';
 import type { Publisher } from './publisher.ts';
+import type { SetAside, UnfitReason } from './set-aside.ts';
 
 const advance = loadScript(new URL('lua/advance.lua', import.meta.url), 2);
 
@@ -34,6 +36,8 @@ export interface PartitionDeps {
   readonly publisher: Publisher;
   readonly index: BoardIndex;
   readonly catalog: Catalog;
+  readonly signatures: JobSignatures;
+  readonly aside: SetAside;
   /** most completions that a job takes along, itself included */
   readonly batchMax: number;
   readonly log: Logger;
@@ -61,7 +65,20 @@ const isStoreAway = (error: unknown): boolean => isTransient(error) || isRedisAw
  * job that can never succeed fails.
  */
 export function createPartitionProcessor(deps: PartitionDeps) {
-  const { queue, redis, commits, ledger, publisher, index, catalog, batchMax, log, signal } = deps;
+  const {
+    queue,
+    redis,
+    commits,
+    ledger,
+    publisher,
+    index,
+    catalog,
+    signatures,
+    aside,
+    batchMax,
+    log,
+    signal,
+  } = deps;
   const scripts = scriptCaller(redis, [advance]);
 
   const untilStoresAnswer = <T>(work: () => Promise<T>, isPassing: (error: unknown) => boolean): Promise<T> =>
@@ -86,7 +103,7 @@ export function createPartitionProcessor(deps: PartitionDeps) {
     for (const data of waiting) {
       try {
         const payload = parsePartitionJob(JSON.parse(data ?? 'null'));
-        if (payload.kind !== 'completion') break;
+        if (payload.kind !== 'completion' || !signatures.verify(payload)) break;
         jobs.push(payload);
       } catch {
         break; // it fails by itself when its turn comes
@@ -156,15 +173,33 @@ export function createPartitionProcessor(deps: PartitionDeps) {
     return job.kind === 'correction' ? correct(job) : resync(job.userId);
   }
 
-  return async function process(job: Job<PartitionJob>, token?: string): Promise<PartitionResult> {
+  /** What a job asks for; or why it is not taken. */
+  function read(data: unknown): PartitionJob | { readonly unfit: UnfitReason; readonly error: Error } {
     let payload: PartitionJob;
     try {
-      payload = parsePartitionJob(job.data);
+      payload = parsePartitionJob(data);
     } catch (error) {
-      throw new UnrecoverableError(error instanceof Error ? error.message : 'unreadable payload');
+      return { unfit: 'unreadable', error: error instanceof Error ? error : new Error('unreadable payload') };
     }
+    // A repair writes what Postgres says, whoever asks for it.
+    if (payload.kind === 'resync' || signatures.verify(payload)) return payload;
+    return { unfit: 'unsigned', error: new Error('The job does not bear the API’s signature.') };
+  }
+
+  return async function process(job: Job<PartitionJob>, token?: string): Promise<PartitionResult> {
+    const payload = read(job.data);
     try {
-      return await perform(payload, { jobId: job.id ?? '', token: token ?? '' });
+      if ('unfit' in payload) {
+        await untilStoresAnswer(() => aside.stranger(job.id ?? '', job.data, payload.unfit), isTransient);
+        throw new UnrecoverableError(payload.error.message);
+      }
+      return await perform(payload, { jobId: job.id ?? '', token: token ?? '' }).catch(
+        async (error: unknown) => {
+          if (payload.kind === 'completion' && isDataFault(error))
+            await untilStoresAnswer(() => aside.job(payload, error), isTransient);
+          throw error;
+        },
+      );
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error;
       await job.moveToWait(token);

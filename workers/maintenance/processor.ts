@@ -10,9 +10,10 @@ import { expectedBoards } from './index-keeper.ts';
 import { rebuildBoards } from './rebuild.ts';
 import { reconcile, type ReconcileDeps } from './reconcile.ts';
 import { forget } from './retention.ts';
-import { dropOldJobs, expire, sweepQueued } from './upkeep.ts';
+import { sweepQueued, type SweepDeps } from './sweep.ts';
+import { dropOldJobs, expire } from './upkeep.ts';
 
-export interface MaintenanceDeps extends ReconcileDeps {
+export interface MaintenanceDeps extends ReconcileDeps, SweepDeps {
   readonly catalog: Catalog;
   /** places of a closed period that are kept, 0 = all */
   readonly archivedPlaces: number;
@@ -70,7 +71,7 @@ export function createMaintenanceProcessor(deps: MaintenanceDeps) {
       await index.rememberReconciledRun(run);
       return found;
     },
-    sweep: async (job) => ({ lookedAfter: await sweepQueued(db, queues, check(job.data, sweepData).all) }),
+    sweep: async (job) => ({ lookedAfter: await sweepQueued(deps, check(job.data, sweepData).all) }),
     expire: () => expire(db),
     forget: async () => ({
       ...(await forget(db, deps.privacyDays, deps.signal)),

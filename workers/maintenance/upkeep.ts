@@ -1,29 +1,5 @@
 import type { Database } from '../../common/postgres.ts';
-import { finishedJobsKept, parsePartitionJob, type CompletionJob, type Queues } from '../../common/queues.ts';
-
-/** A completion that was applied in the ordinary way is gone from the table by then. */
-const SWEEP_AFTER_MS = 5_000;
-const SWEEP_MOST = 5000;
-
-/**
- * Enqueues completions that were accepted (202) and that Redis may have forgotten, oldest first. Those that it still
- * holds stay where they are: the action id is the job id.
- *
- * @param all those of the last seconds too, which a healthy Redis is about to apply
- * @returns how many were looked after
- */
-export async function sweepQueued(db: Database, queues: Queues, all = false): Promise<number> {
-  const rows = await db<{ payload: unknown; enqueued_at: Date; accepted_at: Date }>('queued_completions')
-    .where('enqueued_at', '<', db.raw('now() - make_interval(secs => ?)', [all ? 0 : SWEEP_AFTER_MS / 1000]))
-    .orderBy('accepted_at')
-    .limit(SWEEP_MOST)
-    .select('payload');
-  for (const { payload } of rows) {
-    const job = parsePartitionJob(payload);
-    if (job.kind === 'completion') await queues.enqueueCompletion(job satisfies CompletionJob);
-  }
-  return rows.length;
-}
+import { finishedJobsKept, type Queues } from '../../common/queues.ts';
 
 /** Completions are accepted until the token's last moment, and may be applied a while later. */
 const EXPIRE_AFTER_S = 60;
