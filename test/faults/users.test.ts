@@ -118,17 +118,24 @@ describe('what Redis knows of users', function () {
   });
 
   it('is told of what was changed past Laurel, by hand in Postgres', async () => {
-    const [banned, renamed, demoted] = await joined(3);
+    const [banned, renamed, demoted, erased] = await joined(4);
     const [listener, stream] = await watch(banned!);
     const [withdrawn] = await watch(demoted!);
+    const [gone, goneStream] = await watch(erased!);
     await answersTo(renamed!);
     stores.redis.freeze();
     await db('users').where({ id: banned!.userId }).update({ banned_at: new Date() });
     await db('users').where({ id: renamed!.userId }).update({ username: 'by hand' });
     await db('users').where({ id: demoted!.userId }).increment('token_epoch');
+    await db('users').where({ id: erased!.userId }).update({ erased_at: new Date() });
     stores.redis.thaw();
-    await Promise.all([listener.ended, stream.ended, withdrawn.ended]);
-    expect(withdrawn.of('session:closed')).to.deep.equal([{ code: 'UNAUTHENTICATED' }]);
+    await Promise.all(
+      [listener, stream, withdrawn, gone, goneStream].map(
+        (connection) => connection.ended as Promise<unknown>,
+      ),
+    );
+    for (const one of [withdrawn, gone])
+      expect(one.of('session:closed')).to.deep.equal([{ code: 'UNAUTHENTICATED' }]);
     await eventually(async () => {
       expect(await answersTo(banned!)).to.deep.equal([403, 'USER_BANNED']);
       expect(await answersTo(renamed!)).to.deep.equal([200, 'by hand']);
