@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type Koa from 'koa';
 import serve from 'koa-static';
 
@@ -28,6 +28,13 @@ export function webPages(folder: string, demo: DemoPlayer | undefined): Koa.Midd
         ctx.body = index;
       } else return next();
     },
-    serve(folder, { index: false, maxage: 60_000 }),
+    serve(folder, {
+      index: false,
+      maxage: 60_000,
+      // Pages of any origin may load the SDK; what it may then ask of the API is CORS_ORIGINS' affair.
+      setHeaders: (response, path) => {
+        if (basename(path) === 'sdk.js') response.setHeader('Access-Control-Allow-Origin', '*');
+      },
+    }),
   ];
 }

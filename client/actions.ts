@@ -1,4 +1,4 @@
-import { LaurelError, isRecord, toLaurelError } from './errors.ts';
+import { LaurelError, toLaurelError, transient } from './errors.ts';
 import { parseRetryAfter, retry, retryDelayMs, sleep } from './retry.ts';
 import type { Session } from './session.ts';
 import type {
@@ -7,6 +7,7 @@ import type {
   ActionView,
   CompletionResult,
   Metadata,
+  QueuedCompletion,
   StartedAction,
 } from './types.ts';
 
@@ -30,14 +31,11 @@ const TRIES = 5;
 const DEFAULT_DEADLINE_MS = 30_000;
 /** Polls that find an action still `started` before it is submitted again. */
 const NOT_TAKEN_MAX = 5;
-const UNSURE_MAX = 500;
 const POLL = { baseMs: 500, maxMs: 3_000 };
 
 /** Starts and completes actions: any step may be lost on the way, and every completion counts once. */
 export class Actions {
   readonly #session: Session;
-  /** Actions whose completion ended without a certain answer: asking again is then a retry. */
-  readonly #unsure = new Set<string>();
 
   constructor(session: Session) {
     this.#session = session;
@@ -57,17 +55,18 @@ export class Actions {
         return (await this.#session.send<StartedAction>({ method: 'POST', path: '/actions', body, signal }))
           .body;
       },
-      { tries: TRIES, again: transient, signal },
+      { tries: TRIES, again: transient, signal, deadline: Date.now() + DEFAULT_DEADLINE_MS },
     );
   }
 
   /**
-   * Completes an action, and answers once it has been counted. Network errors, time-outs and 502 to 504 are
-   * tried again, 5 times in all, with back-off; a queued completion is waited for.
+   * Completes an action, and answers once it has been counted. Network errors, time-outs, 502 to 504 and short
+   * rate limits are tried again, 5 times in all, with back-off; a queued completion is waited for. For an action
+   * that was completed before, by this call or an earlier one, the first result is returned.
    *
-   * @throws {LaurelError} `RATE_LIMITED` (see `retryAfterMs`), `ACTION_ALREADY_COMPLETED` (see `result`) where
-   *   it was not this call that completed it, `ACTION_REJECTED`, `ACTION_HELD`, `TIMEOUT` and others. After
-   *   `TIMEOUT`, `NETWORK_ERROR` or `UNAVAILABLE` it is safe to call again with the same action.
+   * @throws {LaurelError} `RATE_LIMITED` (see `retryAfterMs`), `ACTION_REJECTED`, `ACTION_HELD`, `TIMEOUT` (with
+   *   `statusUrl` where the completion was accepted) and others. After `TIMEOUT`, `NETWORK_ERROR` or
+   *   `UNAVAILABLE` it is safe to call again with the same action.
    */
   complete(
     action: Pick<StartedAction, 'actionId' | 'actionToken'>,
@@ -94,9 +93,10 @@ export class Actions {
 
   /**
    * The client-signed way, for games that could not call home first: signs with the session's key and
-   * completes in one request. Keep `actionId` and `timestamp` to repeat it later (within 5 minutes).
+   * completes in one request. Keep `actionId` and `timestamp` to repeat it later (within 5 minutes). Operators
+   * allow it per action type; it is off by default.
    *
-   * @throws {LaurelError} `NO_SIGNING_KEY` where nobody has signed in, `SIGNATURE_INVALID`,
+   * @throws {LaurelError} `NO_SIGNING_KEY` where nobody has signed in, `CLIENT_SIGNING_OFF`, `SIGNATURE_INVALID`,
    *   `TIMESTAMP_OUT_OF_RANGE`, and as {@link complete}
    */
   async completeSigned(
@@ -138,49 +138,42 @@ export class Actions {
     const { signal } = options;
     const deadline = Date.now() + (options.deadlineMs ?? DEFAULT_DEADLINE_MS);
     return retry(
-      async (attempt) => {
-        const again = attempt > 0 || this.#unsure.has(actionId);
+      async () => {
         const timeoutMs = Math.max(1, Math.min(10_000, deadline - Date.now()));
         try {
-          const answer = await this.#session.send<CompletionResult | { status: 'queued' }>({
+          const answer = await this.#session.send<CompletionResult | QueuedCompletion>({
             method: 'POST',
             path,
             body,
             signal,
             timeoutMs,
           });
-          if (answer.status !== 202) return answer.body as CompletionResult;
+          if (answer.body.status === 'completed') return answer.body;
           const wait = parseRetryAfter(answer.headers.get('retry-after'));
           return await this.#settle(actionId, deadline, wait, signal);
         } catch (error) {
-          const problem = toLaurelError(error);
-          if (isUncertain(problem)) this.#remember(actionId);
-          return await this.#recover(problem, actionId, again, deadline, signal);
+          return await this.#recover(toLaurelError(error), actionId, deadline, signal);
         }
       },
       { tries: TRIES, again: transient, signal, deadline },
     );
   }
 
-  /** What a refusal means depends on whether an earlier try may have arrived. */
+  /** What a refusal means: an earlier try, or an earlier call, may have arrived. */
   async #recover(
     error: LaurelError,
     actionId: string,
-    again: boolean,
     deadline: number,
     signal: AbortSignal | undefined,
   ): Promise<CompletionResult> {
-    if (error.code === 'ACTION_IN_PROGRESS') {
-      return this.#settle(actionId, deadline, error.retryAfterMs, signal);
-    }
-    if (!again) throw error;
     if (error.code === 'ACTION_ALREADY_COMPLETED' && error.result) return error.result;
+    if (error.code === 'ACTION_IN_PROGRESS')
+      return this.#settle(actionId, deadline, error.retryAfterMs, signal);
     // The token may have run out between a try that arrived and this one that asked again.
     if (error.code === 'ACTION_ALREADY_COMPLETED' || error.code === 'ACTION_TOKEN_EXPIRED') {
-      const { view } = await this.#get(actionId, signal);
-      if (view.status === 'completed' || view.status === 'queued') {
+      const view = await this.get(actionId, signal).catch(() => null);
+      if (view?.status === 'completed' || view?.status === 'queued')
         return this.#settle(actionId, deadline, 0, signal);
-      }
     }
     throw error;
   }
@@ -199,13 +192,14 @@ export class Actions {
         throw new LaurelError({
           status: 202,
           code: 'TIMEOUT',
-          detail: 'The completion was accepted, and has not been counted yet.',
+          detail: 'The completion was accepted, and has not been counted yet. Ask statusUrl, or call again.',
+          statusUrl: this.#session.url(`/actions/${encodeURIComponent(actionId)}`),
         });
       }
       await sleep(wait, signal);
       let retryAfterMs: number | undefined;
       try {
-        const answer = await this.#get(actionId, signal);
+        const answer = await this.#get(actionId, signal, true);
         const result = settled(answer.view);
         if (result) return result;
         // Whoever was completing it has given up: let the caller's next try do it.
@@ -221,16 +215,15 @@ export class Actions {
     throw new LaurelError({ status: 503, code: 'UNAVAILABLE', detail: 'The completion was not taken in.' });
   }
 
-  #remember(actionId: string): void {
-    this.#unsure.add(actionId);
-    const [oldest] = this.#unsure;
-    if (this.#unsure.size > UNSURE_MAX && oldest !== undefined) this.#unsure.delete(oldest);
-  }
-
-  async #get(actionId: string, signal?: AbortSignal): Promise<{ view: ActionView; retryAfterMs?: number }> {
+  async #get(
+    actionId: string,
+    signal?: AbortSignal,
+    once = false,
+  ): Promise<{ view: ActionView; retryAfterMs?: number }> {
     const answer = await this.#session.send<ActionView>({
       path: `/actions/${encodeURIComponent(actionId)}`,
       signal,
+      ...(once && { once }),
     });
     const retryAfterMs = parseRetryAfter(answer.headers.get('retry-after'));
     return { view: answer.body, ...(retryAfterMs !== undefined && { retryAfterMs }) };
@@ -243,9 +236,7 @@ export class Actions {
 export function settled(view: ActionView): CompletionResult | null {
   switch (view.status) {
     case 'completed':
-      // Some answers nest the result, some are the result.
-      if (isRecord(view.result)) return view.result;
-      if (isRecord((view as unknown as CompletionResult).score)) return view as unknown as CompletionResult;
+      if (view.result) return view.result;
       throw new LaurelError({
         status: 200,
         code: 'BAD_RESPONSE',
@@ -263,20 +254,6 @@ export function settled(view: ActionView): CompletionResult | null {
     case 'expired':
       throw new LaurelError({ status: 403, code: 'ACTION_TOKEN_EXPIRED', detail: 'The action has expired.' });
   }
-}
-
-/** Whether trying again may help, and how long to wait at least (ms). */
-export function transient(error: unknown): number | false {
-  if (!(error instanceof LaurelError)) return false;
-  if (error.code === 'NETWORK_ERROR' || error.code === 'TIMEOUT') {
-    return error.status === 0 ? 0 : false;
-  }
-  return error.status >= 502 && error.status <= 504 ? (error.retryAfterMs ?? 0) : false;
-}
-
-/** Whether the request may have been carried out although no good answer came. */
-function isUncertain(error: LaurelError): boolean {
-  return error.status === 0 || error.status === 202 || error.status >= 500;
 }
 
 async function hmacHex(key: string, message: string): Promise<string> {

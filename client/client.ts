@@ -1,6 +1,6 @@
 import { Actions } from './actions.ts';
 import type { CompleteOptions, StartOptions } from './actions.ts';
-import { Http } from './http.ts';
+import { Http, serviceUrl } from './http.ts';
 import { onPlatform } from './platform.ts';
 import { Reads } from './reads.ts';
 import type { BoardQuery } from './reads.ts';
@@ -10,7 +10,7 @@ import type {
   ActionPage,
   ActionStatus,
   ActionView,
-  Board,
+  BoardPage,
   CompletionResult,
   Friend,
   FriendsBoard,
@@ -75,9 +75,11 @@ export class LaurelClient {
   readonly #watchers = new Set<BoardWatcher>();
   #unlistenOnline: () => void = () => undefined;
 
+  /** @throws TypeError where an address is missing or is none */
   constructor(options: LaurelClientOptions) {
     this.#http = new Http(options);
-    this.#realtimeUrl = (options.realtimeUrl ?? options.baseUrl).replace(/\/+$/, '');
+    this.#realtimeUrl =
+      options.realtimeUrl === undefined ? this.#http.baseUrl : serviceUrl(options.realtimeUrl, 'realtimeUrl');
     this.#tuning = { attempts: 5, upgradeMs: 30_000, pollMs: 1_500, ...options.watch };
     this.#transports = ALL_TRANSPORTS.filter((name) => (options.transports ?? ALL_TRANSPORTS).includes(name));
     this.#session = new Session({ http: this.#http, storage: options.storage, getToken: options.getToken });
@@ -166,7 +168,7 @@ export class LaurelClient {
   }
 
   /** A page of a board; an unchanged one is the same object as before (ETag). */
-  leaderboard(key: string, options?: BoardQuery): Promise<Board> {
+  leaderboard(key: string, options?: BoardQuery): Promise<BoardPage> {
     return this.#reads.leaderboard(key, options);
   }
 
@@ -253,7 +255,7 @@ export class LaurelClient {
           }),
         polling: (sink) =>
           new PollFeed(sink, {
-            read: (signal) => this.leaderboard(leaderboard, { period: key.period, limit: 10, signal }),
+            read: (signal) => this.#reads.poll(leaderboard, { period: key.period, limit: 10, signal }),
             tuning,
             firstInMs,
           }),

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { LaurelError, parseProblem, toLaurelError } from './errors.ts';
+import { LaurelError, parseProblem, toLaurelError, transient } from './errors.ts';
 
 const headers = (values: Record<string, string> = {}) => {
   return (name: string) => values[name] ?? null;
@@ -49,5 +49,27 @@ describe('client/errors', () => {
     expect(toLaurelError(own)).to.equal(own);
     expect(toLaurelError(new TypeError('fetch failed'))).to.include({ status: 0, code: 'NETWORK_ERROR' });
     expect(toLaurelError('x')).to.have.property('detail', 'x');
+  });
+
+  it('tells what another try may mend, and after how long', () => {
+    const error = (status: number, code: string, retryAfterMs?: number) =>
+      new LaurelError({ status, code, detail: '', ...(retryAfterMs !== undefined && { retryAfterMs }) });
+    expect(transient(error(0, 'NETWORK_ERROR'))).to.equal(0);
+    expect(transient(error(0, 'TIMEOUT'))).to.equal(0);
+    expect(transient(error(503, 'UNAVAILABLE', 2000))).to.equal(2000);
+    expect(transient(error(502, 'HTTP_502'))).to.equal(0);
+    expect(transient(error(429, 'RATE_LIMITED', 5000))).to.equal(5000);
+    for (const final of [
+      error(429, 'RATE_LIMITED', 5001),
+      error(429, 'RATE_LIMITED'),
+      error(429, 'TOO_MANY_OPEN_ACTIONS', 1000),
+      error(202, 'TIMEOUT'),
+      error(0, 'ABORTED'),
+      error(500, 'INTERNAL_ERROR'),
+      error(409, 'ACTION_ALREADY_COMPLETED'),
+      new Error('a defect'),
+    ]) {
+      expect(transient(final), final.message).to.equal(false);
+    }
   });
 });

@@ -16,6 +16,7 @@ export interface LaurelErrorInit {
   retryAfterMs?: number;
   requestId?: string;
   result?: CompletionResult;
+  statusUrl?: string;
   cause?: unknown;
 }
 
@@ -39,6 +40,8 @@ export class LaurelError extends Error {
   readonly requestId: string | undefined;
   /** The first answer, for `ACTION_ALREADY_COMPLETED`. */
   readonly result: CompletionResult | undefined;
+  /** Where an accepted completion can be asked about, for a `TIMEOUT` that came before it was counted. */
+  readonly statusUrl: string | undefined;
 
   constructor(init: LaurelErrorInit) {
     super(`${init.code}: ${init.detail}`, init.cause === undefined ? undefined : { cause: init.cause });
@@ -49,7 +52,21 @@ export class LaurelError extends Error {
     this.retryAfterMs = init.retryAfterMs;
     this.requestId = init.requestId;
     this.result = init.result;
+    this.statusUrl = init.statusUrl;
   }
+}
+
+/** A rate limit that ends within this time (ms) is waited for; a longer one is for the game to explain. */
+const SHORT_LIMIT_MS = 5_000;
+
+/** Whether sending the same request again may help, and how long to wait at least (ms). */
+export function transient(error: unknown): number | false {
+  if (!(error instanceof LaurelError)) return false;
+  const { status, code, retryAfterMs } = error;
+  if (code === 'NETWORK_ERROR' || code === 'TIMEOUT') return status === 0 ? 0 : false;
+  if (code === 'RATE_LIMITED')
+    return retryAfterMs !== undefined && retryAfterMs <= SHORT_LIMIT_MS ? retryAfterMs : false;
+  return status >= 502 && status <= 504 ? (retryAfterMs ?? 0) : false;
 }
 
 /** Whatever was thrown, as a {@link LaurelError}. */

@@ -1,4 +1,5 @@
 import { LaurelError, parseProblem } from './errors.ts';
+import { pageOrigin } from './platform.ts';
 
 /** Values left undefined are left out of the query string. */
 export type Query = Record<string, string | number | boolean | undefined>;
@@ -16,6 +17,8 @@ export interface HttpRequest {
   signal?: AbortSignal | undefined;
   /** For headers and body together, ms. */
   timeoutMs?: number;
+  /** The caller tries again by itself. */
+  once?: boolean;
 }
 
 /** An answer below 400. `body` is undefined for 204 and 304. */
@@ -36,7 +39,7 @@ export class Http {
     fetch?: typeof fetch | undefined;
     timeoutMs?: number | undefined;
   }) {
-    this.baseUrl = options.baseUrl.replace(/\/+$/, '');
+    this.baseUrl = serviceUrl(options.baseUrl, 'baseUrl');
     // Browsers refuse a fetch that has lost its `this`.
     this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.#timeoutMs = options.timeoutMs ?? 10_000;
@@ -56,9 +59,10 @@ export class Http {
    */
   async send<T>(request: HttpRequest): Promise<HttpResponse<T>> {
     const timer = new AbortController();
+    const timeoutMs = request.timeoutMs ?? this.#timeoutMs;
     const timeout = setTimeout(() => {
       timer.abort();
-    }, request.timeoutMs ?? this.#timeoutMs);
+    }, timeoutMs);
     const abort = () => {
       timer.abort();
     };
@@ -80,7 +84,7 @@ export class Http {
       }
       return { status: response.status, headers: response.headers, body: body as T };
     } catch (error) {
-      throw this.#explain(error, request.signal, timer.signal);
+      throw this.#explain(error, request, timer.signal, timeoutMs);
     } finally {
       clearTimeout(timeout);
       request.signal?.removeEventListener('abort', abort);
@@ -97,15 +101,40 @@ export class Http {
     return this.#fetch(this.url(request.path, request.query, base), init);
   }
 
-  #explain(error: unknown, callers: AbortSignal | undefined, ours: AbortSignal): LaurelError {
+  #explain(error: unknown, request: HttpRequest, ours: AbortSignal, timeoutMs: number): LaurelError {
     if (error instanceof LaurelError) return error;
-    const [code, detail] = callers?.aborted
-      ? ['ABORTED', 'The request was called off.']
+    const url = this.url(request.path, request.query);
+    const [code, detail] = request.signal?.aborted
+      ? ['ABORTED', 'The request was cancelled.']
       : ours.aborted
-        ? ['TIMEOUT', 'The service did not answer in time.']
-        : ['NETWORK_ERROR', 'The service could not be reached.'];
+        ? ['TIMEOUT', `${url} did not answer within ${timeoutMs} ms.`]
+        : ['NETWORK_ERROR', unreachable(url)];
     return new LaurelError({ status: 0, code, detail, cause: error });
   }
+}
+
+/** What may be wrong when a request got no answer. Browsers do not tell a refused origin from a service that is away. */
+export function unreachable(url: string): string {
+  const origin = pageOrigin();
+  const foreign = origin !== undefined && origin !== new URL(url).origin;
+  const advice = foreign
+    ? ` This page is of ${origin}: the service must have that origin in CORS_ORIGINS.`
+    : '';
+  return `${url} could not be reached. Check the address, and that the service runs.${advice}`;
+}
+
+/**
+ * The address of a service, without a slash at its end.
+ *
+ * @throws TypeError where it is none: a mistake in the program, which no later try will mend
+ */
+export function serviceUrl(value: unknown, option: 'baseUrl' | 'realtimeUrl'): string {
+  const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
+  if (url && (url.protocol === 'http:' || url.protocol === 'https:'))
+    return String(value).replace(/\/+$/, '');
+  throw new TypeError(
+    `new LaurelClient({ ${option} }) needs an address such as https://play.example.com (in a page that the service itself serves: location.origin), not ${JSON.stringify(value)}.`,
+  );
 }
 
 function parseJson(raw: string): unknown {

@@ -2,6 +2,7 @@
 interface Platform {
   addEventListener?(type: string, listener: (event: PlatformEvent) => void): void;
   removeEventListener?(type: string, listener: (event: PlatformEvent) => void): void;
+  readonly location?: { readonly origin?: string };
   readonly navigator?: { readonly locks?: { request<T>(name: string, run: () => Promise<T>): Promise<T> } };
 }
 
@@ -18,6 +19,9 @@ export function onPlatform(type: 'online' | 'storage', listener: (event: Platfor
   platform.addEventListener?.(type, listener);
   return () => platform.removeEventListener?.(type, listener);
 }
+
+/** The origin of the page that the SDK runs in; undefined outside of pages. */
+export const pageOrigin = (): string | undefined => platform.location?.origin;
 
 /** Runs alone over all tabs of the origin, where the platform can (secure contexts). */
 export function alone<T>(name: string, run: () => Promise<T>): Promise<T> {

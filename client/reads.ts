@@ -2,7 +2,7 @@ import type { Query } from './http.ts';
 import type { Session } from './session.ts';
 import type {
   Achievement,
-  Board,
+  BoardPage,
   Friend,
   FriendsBoard,
   History,
@@ -28,13 +28,15 @@ export interface BoardQuery {
   limit?: number;
   /** Default 0. */
   offset?: number;
+  /** `nextCursor` of the page before, in place of an offset: neither skips nor repeats while scores change. */
+  cursor?: string;
   signal?: AbortSignal;
 }
 
 /** Reads boards, users and friends. */
 export class Reads {
   readonly #session: Session;
-  readonly #remembered = new Map<string, { etag: string; body: Board }>();
+  readonly #remembered = new Map<string, { etag: string; body: BoardPage }>();
 
   constructor(session: Session) {
     this.#session = session;
@@ -46,22 +48,13 @@ export class Reads {
   }
 
   /** The very same object as before, where the board has not changed. */
-  async leaderboard(key: string, options: BoardQuery = {}): Promise<Board> {
-    const { signal, ...query } = options;
-    const path = `/leaderboards/${encodeURIComponent(key)}`;
-    const name = `${path}?${JSON.stringify([query.period, query.date, query.limit, query.offset])}`;
-    const known = this.#remembered.get(name);
-    const answer = await this.#session.send<Board>(
-      { path, query, signal, ...(known && { headers: { 'if-none-match': known.etag } }) },
-      'optional',
-    );
-    this.#remembered.delete(name);
-    const etag = answer.headers.get('etag') ?? known?.etag;
-    const body = answer.status === 304 && known ? known.body : answer.body;
-    if (etag) this.#remembered.set(name, { etag, body });
-    const [oldest] = this.#remembered.keys();
-    if (this.#remembered.size > REMEMBERED_MAX && oldest) this.#remembered.delete(oldest);
-    return body;
+  leaderboard(key: string, options: BoardQuery = {}): Promise<BoardPage> {
+    return this.#board(key, options, false);
+  }
+
+  /** As {@link leaderboard}, tried once: for a caller that asks again and again. */
+  poll(key: string, options: BoardQuery): Promise<BoardPage> {
+    return this.#board(key, options, true);
   }
 
   /** @param options `neighbors`: how many users on each side, 0 to 25 */
@@ -124,12 +117,31 @@ export class Reads {
 
   /** Everything that the service holds about oneself. */
   exportMe(): Promise<unknown> {
-    return this.#get('/users/me/export');
+    // A retry would cost one of the few exports of a day.
+    return this.#session.send<unknown>({ path: '/users/me/export', once: true }).then(({ body }) => body);
   }
 
   /** Erases one's personal data, for good. */
   async deleteMe(): Promise<void> {
     await this.#session.send({ method: 'DELETE', path: '/users/me' });
+  }
+
+  async #board(key: string, options: BoardQuery, once: boolean): Promise<BoardPage> {
+    const { signal, ...query } = options;
+    const path = `/leaderboards/${encodeURIComponent(key)}`;
+    const name = `${path}?${JSON.stringify([query.period, query.date, query.limit, query.offset, query.cursor])}`;
+    const known = this.#remembered.get(name);
+    const answer = await this.#session.send<BoardPage>(
+      { path, query, signal, once, ...(known && { headers: { 'if-none-match': known.etag } }) },
+      'optional',
+    );
+    this.#remembered.delete(name);
+    const etag = answer.headers.get('etag') ?? known?.etag;
+    const body = answer.status === 304 && known ? known.body : answer.body;
+    if (etag) this.#remembered.set(name, { etag, body });
+    const [oldest] = this.#remembered.keys();
+    if (this.#remembered.size > REMEMBERED_MAX && oldest) this.#remembered.delete(oldest);
+    return body;
   }
 
   async #get<T>(path: string, query: Query = {}): Promise<T> {

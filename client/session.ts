@@ -1,13 +1,18 @@
 import { Emitter } from './emitter.ts';
-import { LaurelError, isRecord, toLaurelError } from './errors.ts';
+import { LaurelError, isRecord, toLaurelError, transient } from './errors.ts';
 import type { Http, HttpRequest, HttpResponse } from './http.ts';
 import { alone, onPlatform } from './platform.ts';
+import { retry } from './retry.ts';
 import type { SessionEvent, SessionUser, StorageLike } from './types.ts';
 
 const STORAGE_KEY = 'laurel.session';
 
 /** Taken off an access token's life (ms), so that a request under way does not arrive too late. */
 const EARLY_MS = 30_000;
+
+/** Tries of a request that changes nothing, and how long (ms) they may take together. */
+const READ_TRIES = 3;
+const READ_DEADLINE_MS = 15_000;
 
 /** What is kept, and shared by all tabs of a page through its storage. */
 interface Kept {
@@ -138,11 +143,31 @@ export class Session {
   }
 
   /**
-   * Sends a request as whoever is signed in. An answer of `TOKEN_EXPIRED` refreshes once and sends again.
+   * Sends a request as the user who is signed in. An access token that is refused is refreshed once, and the
+   * request sent again once. Requests that change nothing are also tried again after network errors, time-outs
+   * and 502 to 504: 3 times in all.
    *
    * @throws {LaurelError} `UNAUTHENTICATED` without a request, where `required` and nobody is signed in
    */
   async send<T>(request: HttpRequest, auth: 'required' | 'optional' = 'required'): Promise<HttpResponse<T>> {
+    const attempt = () => this.#sendOnce<T>(request, auth);
+    if (request.once || (request.method ?? 'GET') !== 'GET') return attempt();
+    const deadline = Date.now() + READ_DEADLINE_MS;
+    return retry(attempt, { tries: READ_TRIES, again: transient, signal: request.signal, deadline });
+  }
+
+  /** The absolute URL of a path below `/api/v1`. */
+  url(path: string): string {
+    return this.#http.url(path);
+  }
+
+  /** Stops listening to other tabs. The session itself stands. */
+  close(): void {
+    this.#unlisten();
+    this.#events.clear();
+  }
+
+  async #sendOnce<T>(request: HttpRequest, auth: 'required' | 'optional'): Promise<HttpResponse<T>> {
     const token = await this.accessToken();
     if (!token && auth === 'required') {
       throw new LaurelError({ status: 401, code: 'UNAUTHENTICATED', detail: 'Sign in first.' });
@@ -150,17 +175,11 @@ export class Session {
     try {
       return await this.#http.send<T>({ ...request, token });
     } catch (error) {
-      if (!token || !isExpired(error)) throw error;
+      if (!token || !isTokenRefused(error)) throw error;
       const fresh = await this.refresh(token);
       if (!fresh && auth === 'required') throw error;
       return this.#http.send<T>({ ...request, token: fresh });
     }
-  }
-
-  /** Stops listening to other tabs. The session itself stands. */
-  close(): void {
-    this.#unlisten();
-    this.#events.clear();
   }
 
   async #rotate(stale: string): Promise<string | null> {
@@ -182,6 +201,12 @@ export class Session {
     } catch (error) {
       const problem = toLaurelError(error);
       if (problem.status !== 401 && problem.status !== 403 && problem.status !== 404) throw problem;
+      // Without locks, another tab may have refreshed in between, and this one's token was an earlier one.
+      const kept = this.#storage ? this.#read() : null;
+      if (kept && this.#kept === before && kept.refreshToken !== before.refreshToken) {
+        this.#adopt(kept);
+        return kept.accessToken;
+      }
       if (this.#kept === before) {
         this.#keep(null);
         this.#events.emit({ type: 'signed-out', reason: 'expired' });
@@ -228,9 +253,10 @@ export class Session {
   }
 }
 
-/** Whether the answer says that the access token has run out. */
-export function isExpired(error: unknown): boolean {
-  return error instanceof LaurelError && error.status === 401 && error.code === 'TOKEN_EXPIRED';
+/** Whether the answer says that the access token is good no more: it has run out, or was revoked. */
+export function isTokenRefused(error: unknown): boolean {
+  if (!(error instanceof LaurelError) || error.status !== 401) return false;
+  return error.code === 'TOKEN_EXPIRED' || error.code === 'UNAUTHENTICATED';
 }
 
 function keptFrom(answer: TokenAnswer, signingKey: string | null, user: SessionUser): Kept {

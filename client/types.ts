@@ -1,173 +1,72 @@
+import type { components } from './api-types.ts';
+
+type Schemas = components['schemas'];
+
 /** A window over which scores are summed. All but `all` start anew in UTC; weeks are ISO weeks. */
 export type Period = 'all' | 'daily' | 'weekly' | 'monthly';
 
-/** One leaderboard that the service keeps. */
-export interface LeaderboardInfo {
-  /** Case-sensitive key used in paths and in {@link LaurelClient.watch}. */
-  key: string;
-  /** For people. */
-  title: string;
-  periods: Period[];
-  /** No score rises above it. */
-  scoreCap?: number;
-  maxPointsPerUpdate?: number;
-  /** ISO 8601; null for always. */
-  opensAt?: string | null;
-  closesAt?: string | null;
-}
+/** One leaderboard that the service keeps. `key` is case-sensitive. */
+export type LeaderboardInfo = Schemas['ListLeaderboardsResponse']['leaderboards'][number];
 
-/** One line of a board. */
-export interface LeaderboardEntry {
-  /** 1 is the best. */
-  rank: number;
-  userId: string;
-  username: string;
-  avatarUrl?: string | null;
-  /** Points, 0 or more. */
-  score: number;
-  /** ISO 8601, UTC. */
-  updatedAt?: string;
-}
+/** One line of a board. `rank` 1 is the best. */
+export type LeaderboardEntry = Schemas['Entry'];
 
-/** A board as it stood at `version`. */
-export interface Board {
-  leaderboard: string;
-  period: Period;
-  /** ISO 8601, or null for `all`. */
-  periodStart: string | null;
-  periodEnd: string | null;
-  /** Rises whenever the top 10 of this board and period changes. */
-  version: number;
-  /** How many players have a score on it. */
-  total: number;
-  updatedAt: string | null;
-  entries: LeaderboardEntry[];
-}
+/** A board as it stood at `version`, which rises whenever its top 10 changes. Watched boards hold the top 10. */
+export type Board = Schemas['LeaderboardSnapshot'];
+
+/** A page of a board; `nextCursor` asks for the next one. */
+export type BoardPage = Schemas['Leaderboard'];
 
 /** A friends' board: `rank` is the one on the whole board, `position` the place among friends. */
-export interface FriendsBoard extends Omit<Board, 'entries'> {
-  entries: (LeaderboardEntry & { position: number })[];
-}
+export type FriendsBoard = Schemas['FriendsLeaderboard'];
 
-/** Where one user stands. Without a score: `score` 0, all that follows from a rank null. */
-export interface Standing {
-  userId: string;
-  username: string;
-  score: number;
-  rank: number | null;
-  usersAbove: number | null;
-  usersBelow: number | null;
-  total: number;
-  /** 0 to 100. */
-  percentile: number | null;
-  /** The users around, oneself included, best first. */
-  neighbors: LeaderboardEntry[];
-}
+/** The standing of one user. Without a score: `score` 0, and null for everything that follows from a rank. */
+export type Standing = Schemas['Standing'];
 
-/** The answer to {@link LaurelClient.ranks}; users that nobody knows are left out. */
-export interface Ranks {
-  leaderboard: string;
-  period: Period;
-  ranks: { userId: string; username: string; score: number; rank: number | null }[];
-}
+/** The answer to {@link LaurelClient.ranks}; unknown users are left out. */
+export type Ranks = Schemas['GetRanksResponse'];
 
 /** A user, as others see them. */
-export interface User {
-  userId: string;
-  username: string;
-  avatarUrl: string | null;
-  role: 'player' | 'admin';
-  /** ISO 8601, UTC. */
-  createdAt: string;
-}
+export type User = Schemas['User'];
 
-/** Oneself. */
-export interface Me extends User {
-  email: string;
-}
+/** The signed-in user. `email` is null for players of an outside identity service. */
+export type Me = Schemas['Me'];
 
 /** What {@link LaurelClient.updateMe} changes; what is left out stays as it is. */
-export interface MePatch {
-  username?: string;
-  avatarUrl?: string | null;
-  allowSpectators?: boolean;
-}
+export type MePatch = Schemas['UpdateMeRequest'];
 
 /** A user's score over time, one point a UTC day. */
-export interface History {
-  /** `score` is the running total at the day's end, `gain` what the day added. */
-  points: { date: string; score: number; gain: number }[];
-  trend: 'increasing' | 'decreasing' | 'flat';
-  averageDailyGain: number;
-}
+export type History = Schemas['History'];
 
 /** A milestone that a user has reached. */
-export interface Achievement {
-  key: string;
-  title: string;
-  unlockedAt: string;
-}
+export type Achievement = Schemas['GetAchievementsResponse']['achievements'][number];
 
-/** A user that one follows. */
-export interface Friend {
-  userId: string;
-  username: string;
-  avatarUrl: string | null;
-  since: string;
-}
+/** A user whom the signed-in user follows. */
+export type Friend = Schemas['ListFriendsResponse']['friends'][number];
 
 /** Extra facts about an action; `difficulty` picks the action type's multiplier. */
 export type Metadata = Record<string, unknown> & { difficulty?: string };
 
-/** An action that has been started and waits to be completed before `expiresAt` (5 minutes at most). */
-export interface StartedAction {
-  actionId: string;
-  type: string;
-  leaderboard: string;
-  status: 'started';
-  /** What completing it will earn. */
-  points: number;
-  /** Signed and single-use. Keep it to yourself. */
-  actionToken: string;
-  startedAt: string;
-  expiresAt: string;
-}
+/** An action that has been started, to be completed before `expiresAt` (5 minutes at most). Keep its token secret. */
+export type StartedAction = Schemas['StartedAction'];
 
-/** A counted completion. `score` and `rank` are those of the all-time period of `leaderboard`. */
-export interface CompletionResult {
-  actionId: string;
-  status: 'completed';
-  leaderboard: string;
-  userId: string;
-  score: { previous: number; current: number; delta: number };
-  /** `previous` is null on the first completion; `current` while the ranking cannot be read. */
-  rank: { previous: number | null; current: number | null };
-  transactionId: string;
-  completedAt: string;
-}
+/**
+ * A counted completion. `score` and `rank` are those of the all-time period of `leaderboard`; `rank.previous` is null on
+ * the first completion, `rank.current` while the ranking cannot be read.
+ */
+export type CompletionResult = Schemas['CompletionResult'];
+
+/** The answer to a completion that is accepted and not counted yet. The SDK waits for its end. */
+export type QueuedCompletion = Schemas['QueuedCompletion'];
+
+/** One of the signed-in user's actions. `result` is there once `status` is `completed`. */
+export type ActionView = Schemas['Action'];
 
 /** Where an action is in its life. */
-export type ActionStatus = 'started' | 'queued' | 'completed' | 'cancelled' | 'expired' | 'held' | 'rejected';
+export type ActionStatus = ActionView['status'];
 
-/** One of one's own actions. */
-export interface ActionView {
-  actionId: string;
-  type: string;
-  leaderboard: string;
-  status: ActionStatus;
-  points?: number;
-  startedAt?: string;
-  expiresAt?: string;
-  completedAt?: string | null;
-  /** Present once `status` is `completed`. */
-  result?: CompletionResult | null;
-}
-
-/** A page of one's own actions; pass `nextCursor` on to read the next one. */
-export interface ActionPage {
-  actions: ActionView[];
-  nextCursor: string | null;
-}
+/** A page of the signed-in user's actions; pass `nextCursor` on to read the next one. */
+export type ActionPage = Schemas['ListActionsResponse'];
 
 /** One user who scored since the frame before. */
 export interface EntryChange {
@@ -181,18 +80,7 @@ export interface EntryChange {
 }
 
 /** What the service sends to a board's watchers when its top 10 has changed. */
-export interface LeaderboardFrame {
-  type: 'LEADERBOARD_REFRESH';
-  leaderboard: string;
-  period: Period;
-  version: number;
-  /** The version of the frame before it. */
-  previousVersion: number;
-  timestamp: string;
-  changes: EntryChange[];
-  /** The whole top 10. */
-  entries: LeaderboardEntry[];
-}
+export type LeaderboardFrame = Schemas['LeaderboardUpdate'];
 
 /** Events of one's own room (signed in) and of users that one spectates. */
 export interface UserEvents {
@@ -204,7 +92,8 @@ export interface UserEvents {
     score: number;
     delta: number;
     oldRank: number | null;
-    newRank: number;
+    /** Null while the ranking cannot be read. */
+    newRank: number | null;
     timestamp: string;
   };
   'rank:achieved': {

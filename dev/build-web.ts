@@ -2,6 +2,7 @@ import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { buildSdk } from './client-package.ts';
 
 const WEB = fileURLToPath(new URL('../web/', import.meta.url));
 
@@ -10,7 +11,7 @@ const COPIED = ['index.html', 'styles.css', 'icon.svg'];
 
 /**
  * Writes the public page into `outDir`, which is made if it is missing: index.html, main.js, theme.js (run
- * before the first paint), styles.css and icon.svg.
+ * before the first paint), styles.css, icon.svg, and the client SDK, sdk.js.
  *
  * @throws where a module does not build; esbuild's message names the line
  */
@@ -31,6 +32,7 @@ export async function buildWeb(options: { outDir: string; minify: boolean }): Pr
       outfile: join(outDir, 'theme.js'),
       format: 'iife',
     }),
+    buildSdk(join(outDir, 'sdk.js'), minify),
     ...COPIED.map((name) => copyFile(join(WEB, name), join(outDir, name))),
   ]);
 }

@@ -1,10 +1,14 @@
-/** `npm run build`: compiles the tiers and the CLI into dist/, with what they read beside them, and the web page. */
+/**
+ * `npm run build`: compiles the tiers and the CLI into dist/, with what they read beside them, the web page, and the
+ * package of the client SDK.
+ */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildWeb } from './build-web.ts';
+import { buildClientPackage } from './client-package.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 const dist = join(root, 'dist');
@@ -48,7 +52,10 @@ try {
   compiled.forEach(copyBesideModules);
   writePackage();
   chmodSync(join(dist, 'cli/index.js'), 0o755);
-  await buildWeb({ outDir: join(dist, 'web'), minify: true });
+  await Promise.all([
+    buildWeb({ outDir: join(dist, 'web'), minify: true }),
+    buildClientPackage(join(dist, 'client')),
+  ]);
   console.log('Built into dist/.');
 } catch (error) {
   console.error(`The build failed: ${error instanceof Error ? error.message : String(error)}`);

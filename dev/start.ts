@@ -27,6 +27,11 @@ import { startStack } from './stack.ts';
 
 const SHUTDOWN_DEADLINE_MS = 4500;
 
+/** Where the usual development servers of web projects serve a page that plays on this Laurel. */
+const developmentOrigins = ['localhost', '127.0.0.1'].flatMap((host) =>
+  [1234, 3001, 4173, 4200, 4321, 5000, 5173, 5500, 8000, 8080].map((port) => `http://${host}:${port}`),
+);
+
 async function start(): Promise<void> {
   // Wrong settings are told before anything is started; the stores' addresses come later.
   const given = loadConfig(process.env);
@@ -71,6 +76,7 @@ async function run(
   shutdown.defer('endpoints', () => Promise.resolve(removeEndpoints(dataDir)));
 
   const config = loadConfig({
+    CORS_ORIGINS: developmentOrigins.join(','),
     ...secrets,
     ...definedOnly(process.env),
     DATABASE_URL: stack.databaseUrl,

@@ -62,8 +62,9 @@ export class Components {
 
   /** Adds what joi leaves out: descriptions, examples, null beside allowed values, and references. */
   #complete(schema: Json, described: Described, side: Side, word: string | undefined): Json {
-    const { $defs: _, additionalProperties, default: preset, ...rest } = schema;
-    const completed: Json = rest;
+    const { additionalProperties, default: preset, ...completed } = schema;
+    // joi repeats there what has an id; components hold it.
+    delete completed['$defs'];
     const known = word !== undefined && Object.hasOwn(vocabulary, word) ? vocabulary[word] : undefined;
     const description = described.flags?.description ?? known?.description;
     if (description !== undefined) completed['description'] = description;

@@ -50,7 +50,7 @@ export interface WatchTuning {
   attempts: number;
   /** Default 30,000 ms, doubling up to 5 minutes while it fails. */
   upgradeMs: number;
-  /** Default 2,000 ms. */
+  /** Default 1,500 ms. */
   pollMs: number;
 }
 

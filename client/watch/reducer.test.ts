@@ -1,7 +1,16 @@
 import { expect } from 'chai';
-import type { Board, LeaderboardFrame } from '../types.ts';
+import type { Board, LeaderboardEntry, LeaderboardFrame } from '../types.ts';
 import type { BoardState, Step } from './reducer.ts';
 import { NOTHING, diffBoards, disconnected, receiveFrame, receiveSnapshot } from './reducer.ts';
+
+const entry = (rank: number, userId: string, username: string, score: number): LeaderboardEntry => ({
+  rank,
+  userId,
+  username,
+  score,
+  avatarUrl: null,
+  updatedAt: '2026-01-01T10:00:00.000Z',
+});
 
 function board(version: number, over: Partial<Board> = {}): Board {
   return {
@@ -12,7 +21,7 @@ function board(version: number, over: Partial<Board> = {}): Board {
     version,
     total: 1,
     updatedAt: null,
-    entries: [{ rank: 1, userId: 'a', username: 'ada', score: version }],
+    entries: [entry(1, 'a', 'ada', version)],
     ...over,
   };
 }
@@ -26,7 +35,7 @@ function frame(previousVersion: number, version: number): LeaderboardFrame {
     previousVersion,
     timestamp: '2026-01-01T10:00:00.000Z',
     changes: [{ userId: 'a', username: 'ada', oldRank: 1, newRank: 1, score: version, delta: 1 }],
-    entries: [{ rank: 1, userId: 'a', username: 'ada', score: version }],
+    entries: [entry(1, 'a', 'ada', version)],
   };
 }
 
@@ -122,17 +131,10 @@ describe('client/watch/reducer', () => {
 
   it('works out who scored from two boards', () => {
     const before = board(1, {
-      entries: [
-        { rank: 1, userId: 'a', username: 'ada', score: 50 },
-        { rank: 2, userId: 'b', username: 'bo', score: 40 },
-      ],
+      entries: [entry(1, 'a', 'ada', 50), entry(2, 'b', 'bo', 40)],
     });
     const after = board(2, {
-      entries: [
-        { rank: 1, userId: 'b', username: 'bo', score: 90 },
-        { rank: 2, userId: 'a', username: 'ada', score: 50 },
-        { rank: 3, userId: 'c', username: 'cy', score: 10 },
-      ],
+      entries: [entry(1, 'b', 'bo', 90), entry(2, 'a', 'ada', 50), entry(3, 'c', 'cy', 10)],
     });
     expect(diffBoards(before, after)).to.deep.equal([
       { userId: 'b', username: 'bo', oldRank: 2, newRank: 1, score: 90, delta: 50 },

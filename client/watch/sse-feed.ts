@@ -1,7 +1,7 @@
 import { LaurelError, parseProblem, toLaurelError } from '../errors.ts';
 import type { Http } from '../http.ts';
 import { CONNECT_BACKOFF, jitterMs, retryDelayMs, sleep } from '../retry.ts';
-import { isExpired } from '../session.ts';
+import { isTokenRefused } from '../session.ts';
 import type { Session } from '../session.ts';
 import type { Board, LeaderboardFrame } from '../types.ts';
 import type { BoardKey, Feed, FeedSink, WatchTuning } from './feed.ts';
@@ -161,7 +161,7 @@ export class SseFeed implements Feed {
     try {
       return await send(token);
     } catch (error) {
-      if (!token || !isExpired(error)) throw error;
+      if (!token || !isTokenRefused(error)) throw error;
       return send(await this.#session.refresh(token));
     }
   }
