@@ -18,6 +18,7 @@ import { closeRedis, createRedis, untilReady } from '../common/redis.ts';
 import { Shutdown } from '../common/shutdown.ts';
 import { createUsernameSchema } from '../common/users/names.ts';
 import { reservedNames } from '../common/users/reserved-names.ts';
+import { createTokenUsers } from '../common/users/token-users.ts';
 import { UserDirectory } from '../common/users/user-directory.ts';
 import { actionRoutes } from './actions/routes.ts';
 import { Actions } from './actions/actions.ts';
@@ -31,6 +32,7 @@ import { moderationRoutes } from './admin/moderation-routes.ts';
 import { adminSession } from './admin/session.ts';
 import { upkeepRoutes } from './admin/upkeep-routes.ts';
 import { AdmissionControl } from './admission/admission.ts';
+import { LoginLimits } from './admission/login-limits.ts';
 import { openApiDocument } from './docs/openapi.ts';
 import { docsPages } from './docs/pages.ts';
 import { createAuthenticator } from './http/authenticate.ts';
@@ -40,7 +42,9 @@ import { createSecurityLog } from './http/security-log.ts';
 import { LoadShedder } from './http/shedding.ts';
 import { identityRoutes } from './identity/routes.ts';
 import { Sessions } from './identity/sessions.ts';
-import { createSignIn } from './identity/sign-in.ts';
+import { passwordRoutes } from './identity/password-routes.ts';
+import { sessionRoutes } from './identity/session-routes.ts';
+import { createPasswordCheck, createSignIn } from './identity/sign-in.ts';
 import { Users } from './identity/users.ts';
 import { Boards } from './leaderboards/boards.ts';
 import { leaderboardRoutes } from './leaderboards/routes.ts';
@@ -135,6 +139,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
   shutdown.defer('shedding', () => Promise.resolve(shedder.close()));
 
   const accessTokens = new AccessTokens(config);
+  const tokenUsers = createTokenUsers(config, db, directory);
   const users = new Users(db, directory, reservedNames(config.ADMIN_USERNAME));
   const usernames = createUsernameSchema(config.USERNAME_EMOJI);
   const sessions = new Sessions({
@@ -144,7 +149,9 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     signingSecrets: config.ACTION_TOKEN_SECRETS,
     refreshTtlSeconds: config.REFRESH_TTL_SECONDS,
   });
-  const signIn = createSignIn({ users, directory, admission });
+  const loginLimits = new LoginLimits(redis, admission);
+  const signIn = createSignIn({ users, directory, limits: loginLimits });
+  const checkPassword = createPasswordCheck({ users, limits: loginLimits });
 
   await Promise.all([
     catalog.start(events),
@@ -158,6 +165,8 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
 
   const routes = [
     ...identityRoutes({ users, sessions, signIn, admission, usernames }),
+    ...sessionRoutes({ sessions, admission }),
+    ...passwordRoutes({ db, directory, users, sessions, checkPassword, admission }),
     ...actionRoutes({
       actions,
       completions,
@@ -183,6 +192,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
       queues,
       admission,
       usernames,
+      checkPassword,
       log,
     }),
     ...catalogAdminRoutes({ db, redis, catalog }),
@@ -192,7 +202,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
   ];
   const operators = adminSession({
     accessTokens,
-    directory,
+    tokenUsers,
     sessions,
     signIn,
     security,
@@ -211,9 +221,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     routes,
     authenticate: createAuthenticator({
       accessTokens,
-      directory,
-      provision: (userId, username) =>
-        config.USER_PROVISIONING === 'auto' ? users.provision(userId, username) : Promise.resolve(undefined),
+      tokenUsers,
       publicReads: config.PUBLIC_READS,
     }),
     pages: [

@@ -2,6 +2,9 @@ import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { redeemPasswordReset } from '../common/identity/password-resets.ts';
+import { createDatabase } from '../common/postgres.ts';
+import { ensureUser } from '../common/seed.ts';
 import { temporaryFolder } from '../test/support/run-folder.ts';
 import { useStores } from '../test/support/stores.ts';
 
@@ -36,7 +39,8 @@ describe('laurel, the command line', function () {
   it('tells its commands and exit codes', async () => {
     const { code, stdout } = await laurel(['--help'], folder);
     expect(code).to.equal(0);
-    for (const word of ['migrate', 'seed', 'reconcile', 'Exit codes']) expect(stdout).to.include(word);
+    for (const word of ['migrate', 'seed', 'reset-password', 'reconcile', 'Exit codes'])
+      expect(stdout).to.include(word);
   });
 
   it('ends with 2 on a command that it does not know', async () => {
@@ -72,5 +76,35 @@ describe('laurel, the command line', function () {
     const seeded = await laurel(['seed'], dataDir);
     expect(seeded.code, seeded.stderr).to.equal(0);
     expect(seeded.stdout).to.include('No administrator was made');
+  });
+
+  it('refuses to make an administrator of a player who has the name, and says what to do', async () => {
+    const db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 2 }, 'test');
+    try {
+      await ensureUser(db, 'opsteam', 'a password of mine', 'player');
+      const names = { ADMIN_USERNAME: 'OpsTeam', ADMIN_PASSWORD: 'the operator’s own' };
+      const env = { DATABASE_URL: stores.databaseUrl, REDIS_URL: stores.redis.url, ...names };
+      const { code, stderr } = await laurel(['seed'], folder, env);
+      expect(code).to.equal(1);
+      expect(stderr).to.include('belongs to a player').and.to.include('ADMIN_USERNAME');
+    } finally {
+      await db.destroy();
+    }
+  });
+
+  it('prints a token with which a user chooses a new password', async () => {
+    const db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 2 }, 'test');
+    try {
+      const userId = await ensureUser(db, 'forgetful', 'a password of mine', 'player');
+      const env = { DATABASE_URL: stores.databaseUrl, REDIS_URL: stores.redis.url };
+      const { code, stdout, stderr } = await laurel(['reset-password', 'Forgetful'], folder, env);
+      expect(code, stderr).to.equal(0);
+      expect(await redeemPasswordReset(db, stdout.trim(), 'a new hash')).to.equal(userId);
+      const unknown = await laurel(['reset-password', 'nobody at all'], folder, env);
+      expect([unknown.code, unknown.stdout]).to.deep.equal([1, '']);
+      expect(unknown.stderr).to.include('nobody at all');
+    } finally {
+      await db.destroy();
+    }
   });
 });

@@ -7,6 +7,7 @@ import { Failure, reasonOf } from './failure.ts';
 import { runMigrate } from './migrate.ts';
 import { runReconcile } from './reconcile.ts';
 import { runReplay } from './replay.ts';
+import { runResetPassword } from './reset-password.ts';
 import { runSeed } from './seed.ts';
 import { readSettings, type Settings } from './settings.ts';
 
@@ -51,6 +52,12 @@ program
   .command('seed')
   .description('make the first leaderboards and action types and, with ADMIN_PASSWORD, the administrator')
   .action(withSettings((settings) => runSeed(settings)));
+
+program
+  .command('reset-password')
+  .description('print a token with which a user chooses a new password, once, within an hour')
+  .argument('<name>', 'the user name')
+  .action(withSettings((settings, name: string) => runResetPassword(settings, name)));
 
 program
   .command('reconcile')

@@ -1,4 +1,4 @@
-import { ensureUser, seedCatalog } from '../common/seed.ts';
+import { ensureUser, NameBelongsToAnother, seedCatalog } from '../common/seed.ts';
 import { withDatabase } from './database.ts';
 import { Failure, reasonOf } from './failure.ts';
 import type { Settings } from './settings.ts';
@@ -23,7 +23,12 @@ export async function runSeed(settings: Settings): Promise<void> {
       console.log('No administrator was made: set ADMIN_PASSWORD to have one.');
       return;
     }
-    await ensureUser(db, ADMIN_USERNAME, ADMIN_PASSWORD, 'admin');
+    try {
+      await ensureUser(db, ADMIN_USERNAME, ADMIN_PASSWORD, 'admin');
+    } catch (error) {
+      if (!(error instanceof NameBelongsToAnother)) throw error;
+      throw new Failure(`No administrator was made. ${error.message} (ADMIN_USERNAME)`, { cause: error });
+    }
     console.log(`The administrator ${ADMIN_USERNAME} has the password of ADMIN_PASSWORD.`);
   });
 }

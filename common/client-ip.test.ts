@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { clientIp, countedAddress } from './client-ip.ts';
+import { clientIp, countedAddress, countedNetwork } from './client-ip.ts';
 
 describe('clientIp', () => {
   const cases: [string | undefined, string | undefined, number, string][] = [
@@ -35,4 +35,13 @@ describe('countedAddress', () => {
   ];
   for (const [ip, counted] of cases)
     it(`is ${counted} for ${ip}`, () => expect(countedAddress(ip)).to.equal(counted));
+});
+
+describe('countedNetwork', () => {
+  for (const [ip, counted] of [
+    ['203.0.113.9', undefined],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1::/48'],
+    ['2001:DB8::1', '2001:db8:0::/48'],
+  ] as const)
+    it(`is ${counted} for ${ip}`, () => expect(countedNetwork(ip)).to.equal(counted));
 });

@@ -39,16 +39,22 @@ export function keptAddress(ip: string | null): string | null {
  * Under which a client's requests are counted: an IPv4 address, or the /64 of an IPv6 one, which is the least that a
  * household or a rented machine is given. By whole addresses such a client could be 2^64 clients.
  */
-export function countedAddress(ip: string): string {
-  if (!isIPv6(ip)) return ip;
+export const countedAddress = (ip: string): string => (isIPv6(ip) ? `${prefixOf(ip, 4)}::/64` : ip);
+
+/** The /48 of an IPv6 address, which is what a site is given; undefined for other addresses. */
+export const countedNetwork = (ip: string): string | undefined =>
+  isIPv6(ip) ? `${prefixOf(ip, 3)}::/48` : undefined;
+
+/** The first groups of an IPv6 address, written in full. */
+function prefixOf(ip: string, count: number): string {
   const [start = '', end] = ip.split('%')[0]?.toLowerCase().split('::') ?? [];
   const groups = (text: string): string[] => (text === '' ? [] : text.split(':'));
   const [left, right] = [groups(start), groups(end ?? '')];
   const missing =
     end === undefined ? 0 : Math.max(0, 8 - left.length - right.length - (ip.includes('.') ? 1 : 0));
   const whole = [...left, ...Array<string>(missing).fill('0'), ...right];
-  return `${whole
-    .slice(0, 4)
+  return whole
+    .slice(0, count)
     .map((group) => parseInt(group, 16).toString(16))
-    .join(':')}::/64`;
+    .join(':');
 }

@@ -57,12 +57,33 @@ describe('loadConfig', () => {
       { ...production, DATABASE_URL: '' },
       /DATABASE_URL is required in production/,
     ],
+    [
+      'production with keys over http',
+      { ...production, JWT_JWKS_URL: 'http://id.example/jwks', JWT_AUDIENCE: 'laurel' },
+      /JWT_JWKS_URL must be an https address in production/,
+    ],
+    [
+      'production with keys for every audience',
+      { ...production, JWT_JWKS_URL: 'https://id.example/jwks' },
+      /JWT_JWKS_URL needs JWT_ISSUER or JWT_AUDIENCE in production/,
+    ],
   ];
   for (const [what, env, message] of wrong) {
     it(`refuses ${what}, and says what is allowed`, () => {
       expect(() => loadConfig(env)).to.throw(ConfigError, message);
     });
   }
+
+  it('takes keys over http from this host, and outside of production from anywhere', () => {
+    const { JWT_JWKS_URL } = loadConfig({ JWT_JWKS_URL: 'http://id.example/jwks' });
+    expect(JWT_JWKS_URL).to.equal('http://id.example/jwks');
+    const own = {
+      ...production,
+      JWT_JWKS_URL: 'http://127.0.0.1:8080/jwks',
+      JWT_ISSUER: 'https://id.example',
+    };
+    expect(loadConfig(own).JWT_JWKS_URL).to.equal('http://127.0.0.1:8080/jwks');
+  });
 
   it('names every wrong variable at once and repeats no secret', () => {
     expect(() => loadConfig({ PORT: 'x', LOG_LEVEL: 'loud', JWT_SECRETS: 'tiny-secret' }))

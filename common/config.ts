@@ -94,12 +94,30 @@ export const variables = {
     'Secrets of access tokens, newest first; the first signs, all verify. At least 32 bytes each.',
   ),
   JWT_JWKS_URL: url(
-    'Public keys of an outside identity service. Its tokens (RS256, ES256, …) are accepted too.',
+    'Public keys of an outside identity service. Its tokens (RS256, ES256, EdDSA, …) are accepted too. In production https (http to this host only), with JWT_ISSUER or JWT_AUDIENCE.',
     ['http', 'https'],
   ),
   JWT_ISSUER: optionalText('When set, outside tokens must carry this `iss`, and our own are issued with it.'),
   JWT_AUDIENCE: optionalText(
     'When set, outside tokens must carry this `aud`, and our own are issued with it.',
+  ),
+  JWT_ROLE_CLAIM: text(
+    'The claim of outside tokens that holds the role: a name, or a path with dots as `realm_access.roles` (then a list of roles will do).',
+    'role',
+  ),
+  JWT_USERNAME_CLAIM: text(
+    'The claim of outside tokens that holds the user name, as `preferred_username`; one that cannot be used is ignored.',
+    'username',
+  ),
+  JWT_TRUST_ADMIN_ROLE: flag(
+    'Whether the role `admin` of an outside token counts; else its user is a player.',
+    false,
+  ),
+  JWT_OUTSIDE_TTL_SECONDS: int(
+    'How long an outside token is good at most after its `iat`, seconds, whatever its `exp`.',
+    86_400,
+    60,
+    2_592_000,
   ),
   JWT_TTL_SECONDS: int('Lifetime of an access token, seconds.', 3600, 10, 3600),
   REFRESH_TTL_SECONDS: int(
@@ -288,6 +306,24 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   return Object.freeze(config);
 }
 
+const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+
+/** Keys that come over an open line, and tokens that were made for others, are anybody's. */
+function keySetProblems({ JWT_JWKS_URL, JWT_ISSUER, JWT_AUDIENCE }: Config): string[] {
+  if (JWT_JWKS_URL === undefined) return [];
+  const { protocol, hostname } = new URL(JWT_JWKS_URL);
+  return [
+    ...(protocol === 'http:' && !loopback.test(hostname)
+      ? ['JWT_JWKS_URL must be an https address in production: keys that come over http are anybody’s.']
+      : []),
+    ...(JWT_ISSUER === undefined && JWT_AUDIENCE === undefined
+      ? [
+          'JWT_JWKS_URL needs JWT_ISSUER or JWT_AUDIENCE in production, or tokens made for others are good here.',
+        ]
+      : []),
+  ];
+}
+
 function secretProblems(config: Config): string[] {
   const problems: string[] = [];
   const production = config.NODE_ENV === 'production';
@@ -315,6 +351,7 @@ function secretProblems(config: Config): string[] {
       'ACTION_TOKEN_SECRETS must not share a secret with JWT_SECRETS, or one leak would open both.',
     );
   }
+  if (production) problems.push(...keySetProblems(config));
   if (production) {
     for (const name of ['DATABASE_URL', 'REDIS_URL'] as const) {
       if (config[name] === undefined)

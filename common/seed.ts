@@ -27,36 +27,84 @@ export async function seedCatalog(db: Database): Promise<void> {
     .ignore();
 }
 
-/** Makes sure that an account exists and has this password. @returns its id */
+/** An account of this name is not the one that was to be made. The message says what to do. */
+export class NameBelongsToAnother extends Error {
+  override readonly name = 'NameBelongsToAnother';
+}
+
+interface Account {
+  id: string;
+  username_key: string;
+  password_hash: string | null;
+  role: Role;
+  banned_at: Date | null;
+}
+
+/**
+ * Makes sure that an account of this name and role exists and has this password. An account of another role is left as it
+ * is: whoever took the name first must not get the operator's role, nor lose the account. A new password ends every login
+ * (the database sees to it), and an administrator's ban is lifted, as there may be nobody else to do it.
+ *
+ * @returns its id @throws {@link NameBelongsToAnother}
+ */
 export async function ensureUser(
   db: Database,
   username: string,
   password: string,
   role: Role,
 ): Promise<string> {
-  const known = await db<{ id: string; password_hash: string | null; role: Role; username_key: string }>(
-    'users',
-  )
-    .where({ username_key: usernameKey(username) })
-    .first('id', 'password_hash', 'role');
-  if (known) {
-    if (known.role !== role || !(await passwordMatches(password, known.password_hash))) {
-      await db('users')
-        .where({ id: known.id })
-        .update({ role, password_hash: await hashPassword(password), updated_at: new Date() });
-    }
-    return known.id;
+  const known = await findAccount(db, username);
+  if (!known) {
+    const id = await insertAccount(db, username, password, role);
+    // Another process may have been faster.
+    return id ?? ensureUser(db, username, password, role);
   }
-  const id = newId();
-  await db('users')
+  if (known.role !== role) {
+    throw new NameBelongsToAnother(
+      `The name ${username} belongs to ${known.role === 'admin' ? 'an administrator' : 'a player'} (${known.id}), whose account stays as it is. Choose another name, or have that account renamed first.`,
+    );
+  }
+  const isSame = await passwordMatches(password, known.password_hash);
+  const isBanned = role === 'admin' && known.banned_at !== null;
+  if (!isSame || isBanned) {
+    await db('users')
+      .where({ id: known.id })
+      .update({
+        ...(!isSame && { password_hash: await hashPassword(password) }),
+        ...(isBanned && { banned_at: null, ban_reason: null }),
+        updated_at: db.fn.now(),
+      });
+  }
+  return known.id;
+}
+
+/** Makes a player of this name, unless there is an account of it: that may be somebody's own by now. */
+export async function ensureDemoPlayer(db: Database, username: string, password: string): Promise<void> {
+  if (!(await findAccount(db, username))) await insertAccount(db, username, password, 'player');
+}
+
+const findAccount = (db: Database, username: string): Promise<Account | undefined> =>
+  db<Account>('users')
+    .where({ username_key: usernameKey(username) })
+    .first('id', 'password_hash', 'role', 'banned_at') as Promise<Account | undefined>;
+
+/** @returns undefined when the name was taken meanwhile */
+async function insertAccount(
+  db: Database,
+  username: string,
+  password: string,
+  role: Role,
+): Promise<string | undefined> {
+  const rows = (await db('users')
     .insert({
-      id,
+      id: newId(),
       username,
       username_key: usernameKey(username),
       password_hash: await hashPassword(password),
       role,
     })
     .onConflict('username_key')
-    .ignore();
-  return id;
+    .ignore()
+    .returning('id')) as { id: string }[];
+  return rows[0]?.id;
 }

@@ -13,7 +13,7 @@ import { createHttpServer } from '../common/http-server.ts';
 import { endOnUncaughtError } from '../common/last-resort.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
 import { createDatabase } from '../common/postgres.ts';
-import { ensureUser, seedCatalog } from '../common/seed.ts';
+import { ensureDemoPlayer, ensureUser, NameBelongsToAnother, seedCatalog } from '../common/seed.ts';
 import { Shutdown, shutDownOnSignal } from '../common/shutdown.ts';
 import { migrate } from '../migrations/index.ts';
 import { createRealtime } from '../realtime/create-realtime.ts';
@@ -129,7 +129,7 @@ async function seed(config: Config, adminPassword: string): Promise<void> {
   try {
     await seedCatalog(db);
     await ensureUser(db, config.ADMIN_USERNAME, adminPassword, 'admin');
-    for (const player of demoPlayers) await ensureUser(db, player, demoPassword, 'player');
+    for (const player of demoPlayers) await ensureDemoPlayer(db, player, demoPassword);
   } finally {
     await db.destroy();
   }
@@ -159,7 +159,8 @@ const definedOnly = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
   Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
 
 start().catch((error: unknown) => {
-  const forPeople = error instanceof ConfigError || error instanceof StackError;
+  const forPeople =
+    error instanceof ConfigError || error instanceof StackError || error instanceof NameBelongsToAnother;
   const message =
     error instanceof Error ? (forPeople ? error.message : (error.stack ?? error.message)) : String(error);
   console.error(`\n  Laurel could not start.\n\n  ${message}\n`);

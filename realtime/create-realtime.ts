@@ -15,6 +15,7 @@ import { createMetrics } from '../common/metrics.ts';
 import { createDatabase } from '../common/postgres.ts';
 import { closeRedis, createRedis, untilReady } from '../common/redis.ts';
 import { Shutdown } from '../common/shutdown.ts';
+import { createTokenUsers } from '../common/users/token-users.ts';
 import { UserDirectory, type UserProfile } from '../common/users/user-directory.ts';
 import { BoardFeeds, type Watched } from './boards/board-feeds.ts';
 import { FanOut } from './boards/fan-out.ts';
@@ -112,7 +113,11 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
     visibleBoard(catalog, leaderboard, viewer)?.periods.includes(period)
       ? { leaderboard, period }
       : undefined;
-  const identify = createDoorman({ config, accessTokens: new AccessTokens(config), directory });
+  const identify = createDoorman({
+    config,
+    accessTokens: new AccessTokens(config),
+    tokenUsers: createTokenUsers(config, db, directory),
+  });
   const limits = new ConnectionLimits(config);
   const shared = { config, log, metrics, identify, limits, feeds, findBoard };
   const streams: BoardStreams = new BoardStreams({

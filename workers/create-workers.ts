@@ -194,6 +194,7 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
     isBusy: () => commits.isBusy,
     archivedPlaces: config.ARCHIVED_PLACES,
     privacyDays: config.PRIVACY_RETENTION_DAYS,
+    outsideTokenSeconds: config.JWT_OUTSIDE_TTL_SECONDS,
   });
   run(MAINTENANCE_QUEUE, maintain, 3);
 

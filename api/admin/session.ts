@@ -1,7 +1,8 @@
 import type Koa from 'koa';
 import { AccessTokenError, type AccessTokens, type Identity } from '../../common/identity/access-tokens.ts';
 import { currentIdentity } from '../../common/identity/access.ts';
-import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
+import type { TokenUsers } from '../../common/users/token-users.ts';
+import type { UserProfile } from '../../common/users/user-directory.ts';
 import { Problem } from '../http/problem.ts';
 import type { SecurityLog } from '../http/security-log.ts';
 import type { Sessions } from '../identity/sessions.ts';
@@ -12,7 +13,7 @@ import { signInPage, signInStyle, signOutPage, SIGN_OUT_PATH, STYLE_PATH } from 
 
 export interface AdminSessionDeps {
   readonly accessTokens: AccessTokens;
-  readonly directory: UserDirectory;
+  readonly tokenUsers: TokenUsers;
   readonly sessions: Sessions;
   readonly signIn: SignIn;
   readonly security: SecurityLog;
@@ -55,7 +56,7 @@ function pageBefore(ctx: Koa.Context): string {
  * behind them.
  */
 export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
-  const { accessTokens, directory, sessions, signIn, security, secureCookies, behindProxy, inside, home } =
+  const { accessTokens, tokenUsers, sessions, signIn, security, secureCookies, behindProxy, inside, home } =
     deps;
   const cookie = {
     httpOnly: true,
@@ -86,9 +87,10 @@ export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
     const token = fromCookie ?? /^Bearer +([^ ]+)$/i.exec(ctx.get('authorization'))?.[1];
     const said = token === undefined ? undefined : await verified(token);
     if (!said) return undefined;
-    const profile = await directory.find(said.userId);
-    const identity = profile && currentIdentity(said, profile);
-    if (!identity || profile.banned) return undefined;
+    const profile = await tokenUsers.find(said);
+    if (profile === 'unknown' || profile === 'erased' || profile.banned) return undefined;
+    const identity = currentIdentity(said, profile);
+    if (!identity) return undefined;
     if (identity.role !== 'admin') throw new Problem('FORBIDDEN', 'This is for administrators.');
     if (fromCookie !== undefined && !(await sessions.isOpen(identity.userId, identity.sessionId)))
       return undefined;
@@ -110,7 +112,7 @@ export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
     const next = form.get('next') ?? pageBefore(ctx);
     ctx.state['problemPage'] = ({ message }: Problem) => signInPage({ problem: message, next });
     const profile = await administratorSigningIn(ctx, form);
-    const { accessToken, expiresIn } = await sessions.open(profile);
+    const { accessToken, expiresIn } = await sessions.open(profile, ctx.get('user-agent') || null);
     setCookie(ctx, accessToken, expiresIn);
     security.record('admin_signed_in', {
       ip: ctx.state['ip'] as string,

@@ -1,7 +1,7 @@
 import { PENDING } from '../../common/actions.ts';
 import type { Config } from '../../common/config.ts';
 import { loadScript, redisBreaker, scriptCaller, type Redis } from '../../common/redis.ts';
-import { countedAddress } from '../../common/client-ip.ts';
+import { countedAddress, countedNetwork } from '../../common/client-ip.ts';
 import { Problem, unavailable } from '../http/problem.ts';
 
 const admit = loadScript(new URL('lua/admit.lua', import.meta.url));
@@ -19,6 +19,8 @@ interface Subject {
   /** a minute; 0 = none */
   readonly limit: number;
   readonly name: string;
+  /** counts failures: what turned out to be none is taken off again */
+  readonly failures?: true;
 }
 
 export interface Ask {
@@ -28,7 +30,7 @@ export interface Ask {
   readonly actionId?: string;
   /** start: how long the action stays open; complete: how long it counts as under way, milliseconds */
   readonly holdMs?: number;
-  /** login: the name that is tried */
+  /** login: what stands for the name and the address together */
   readonly loginName?: string;
 }
 
@@ -55,8 +57,14 @@ const keepRefusals = (error: unknown): Problem => {
   throw error;
 };
 
-const LOGIN_FAILURES_A_NAME = 10;
+/** A minute, of one name from one address. */
+const LOGIN_FAILURES = 10;
+const LOGIN_ATTEMPTS = 30;
 const LOGIN_FAILURES_AN_IP = 30;
+/** How many times the limit of one IPv6 client (a /64) a whole /48 may use up: a site has 65,536 of them. */
+const NETWORK_MULTIPLE = 16;
+/** A user's share of the writes of an address, apart from play. */
+const USER_WRITE_SHARE = 5;
 
 /**
  * The door: replays, limits by user and IP, open actions and the global ceiling, in one round trip to Redis, shared by
@@ -177,12 +185,14 @@ export class AdmissionControl {
 
   /** Takes a login back off the count: it was not a failure. */
   async forgetLogin(ask: Ask, at: number): Promise<void> {
-    await Promise.all(this.#subjects(ask).map(({ key }) => this.#redis.lrem(key, 1, String(at))));
+    const counted = this.#subjects(ask).filter(({ failures }) => failures);
+    await Promise.all(counted.map(({ key }) => this.#redis.lrem(key, 1, String(at))));
   }
 
   /**
    * Whose limits a request counts against. A user's starts and completions are blocked together, apart from reads: a
-   * page that polls too fast must not cost a player the game.
+   * page that polls too fast must not cost a player the game. An address that many share is blocked for what nobody
+   * answers for: requests without a user. Those of its users are limited together, and blocked one by one.
    */
   #subjects({ kind, ip, userId, loginName }: Ask): Subject[] {
     const c = this.#config;
@@ -193,25 +203,31 @@ export class AdmissionControl {
     };
     // No user id has a slash: nobody can share a key with an address or a name.
     /** An address has no block that another limit could share: without a limit nothing of it is asked. */
-    const address = (name: string, limit: number): Subject[] => {
+    const address = (name: string, limit: number, blocks = true): Subject[] => {
       if (limit === 0) return [];
-      const own = this.#redis.names.limits(`ip/${countedAddress(ip)}`);
-      return [
-        {
+      const of = (counted: string, times: number): Subject => {
+        const own = this.#redis.names.limits(`ip/${counted}`);
+        const blockKey = `${own}:block:${name}`;
+        return {
           key: `${own}:limit:${name}`,
-          blockKey: `${own}:block:${name}`,
-          blockAfter,
-          limit,
+          blockKey: blocks ? blockKey : `${blockKey}:never`,
+          blockAfter: blocks && times === 1 ? blockAfter : 0,
+          limit: limit * times,
           name: `ip-${name}`,
-        },
-      ];
+        };
+      };
+      const network = countedNetwork(ip);
+      return [of(countedAddress(ip), 1), ...(network === undefined ? [] : [of(network, NETWORK_MULTIPLE)])];
     };
     const perIp = c.RATE_LIMIT_IP_PER_MINUTE;
     switch (kind) {
       case 'start':
-        return [user('start', c.RATE_LIMIT_START_PER_MINUTE, 'play'), ...address('write', perIp)];
+        return [user('start', c.RATE_LIMIT_START_PER_MINUTE, 'play'), ...address('write', perIp, false)];
       case 'complete':
-        return [user('complete', c.RATE_LIMIT_COMPLETE_PER_MINUTE, 'play'), ...address('write', perIp)];
+        return [
+          user('complete', c.RATE_LIMIT_COMPLETE_PER_MINUTE, 'play'),
+          ...address('write', perIp, false),
+        ];
       case 'read':
         return userId === undefined
           ? address('read', perIp)
@@ -219,14 +235,22 @@ export class AdmissionControl {
       case 'cancel':
         return [user('cancel', c.RATE_LIMIT_CANCEL_PER_MINUTE, 'cancel'), ...address('write', perIp)];
       case 'write':
+        return userId === undefined
+          ? address('write', perIp)
+          : [user('write', Math.ceil(perIp / USER_WRITE_SHARE), 'write'), ...address('write', perIp, false)];
       case 'register':
         return address('write', perIp);
       case 'login': {
         const own = this.#redis.names.limits(`login/${loginName ?? ''}`);
+        const once = { blockKey: own, blockAfter: 0 };
         return [
-          // Never blocked for longer: whoever guesses at a name must not be able to keep its owner out.
-          { key: `${own}:limit`, blockKey: own, blockAfter: 0, limit: LOGIN_FAILURES_A_NAME, name: 'login' },
-          ...address('login', perIp === 0 ? 0 : LOGIN_FAILURES_AN_IP),
+          { ...once, key: `${own}:limit`, limit: LOGIN_FAILURES, name: 'login', failures: true },
+          { ...once, key: `${own}:attempts`, limit: LOGIN_ATTEMPTS, name: 'login-attempts' },
+          ...address('login', perIp === 0 ? 0 : LOGIN_FAILURES_AN_IP).map((subject) => ({
+            ...subject,
+            failures: true as const,
+          })),
+          ...address('write', perIp, false),
         ];
       }
     }

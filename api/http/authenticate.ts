@@ -1,18 +1,19 @@
 import type Koa from 'koa';
-import jwt from 'koa-jwt';
 import { LRUCache } from 'lru-cache';
-import { AccessTokenError, KeySetAway, type AccessTokens } from '../../common/identity/access-tokens.ts';
+import {
+  AccessTokenError,
+  KeySetAway,
+  type AccessTokens,
+  type Identity,
+} from '../../common/identity/access-tokens.ts';
 import { currentIdentity } from '../../common/identity/access.ts';
-import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
+import type { TokenUser, TokenUsers } from '../../common/users/token-users.ts';
 import { Problem, unavailable } from './problem.ts';
-import type { Identity } from '../../common/identity/access-tokens.ts';
 import type { Access, Caller } from './route.ts';
 
 export interface AuthenticateDeps {
   readonly accessTokens: AccessTokens;
-  readonly directory: UserDirectory;
-  /** makes a user at the first sight of an outside token, where that is allowed */
-  readonly provision: (userId: string, username: string | undefined) => Promise<UserProfile | undefined>;
+  readonly tokenUsers: TokenUsers;
   readonly publicReads: boolean;
 }
 
@@ -24,36 +25,23 @@ const challenge = { 'WWW-Authenticate': 'Bearer' };
 const VERIFIED_MS = 60_000;
 const VERIFIED_TOKENS = 20_000;
 
-/** Finds out who calls, by the bearer token, and whether they may. */
-export function createAuthenticator({ accessTokens, directory, provision, publicReads }: AuthenticateDeps) {
-  const verify = jwt({
-    // koa-jwt's types know text only; jsonwebtoken takes key objects, which spare it a parse at every call.
-    secret: ((header: { alg?: string; kid?: string }) =>
-      accessTokens.keysFor(header)) as unknown as jwt.SecretLoader,
-    key: 'claims',
-    getToken: tokenOf,
-    ...accessTokens.verifyOptions,
-  } as jwt.Options);
-
-  /** Why a token is refused, for its sender to know what to do. With several keys koa-jwt tells of the first alone. */
-  async function toProblem(error: unknown, token: string): Promise<unknown> {
-    if ((error as { status?: number }).status !== 401 && !(error instanceof AccessTokenError)) return error;
-    const fault: unknown = await accessTokens.verify(token).then(
-      () => undefined,
-      (reason: unknown) => reason,
-    );
-    if (fault instanceof KeySetAway) return unavailable('The identity service does not answer.', fault);
-    if (fault instanceof AccessTokenError && fault.expired) {
-      return new Problem('TOKEN_EXPIRED', 'The access token has expired. Refresh it, or sign in again.', {
-        headers: challenge,
-      });
-    }
-    return new Problem('UNAUTHENTICATED', 'Send a valid access token as “Authorization: Bearer <token>”.', {
+/** Why a token is refused, for its sender to know what to do. */
+function toProblem(error: unknown, token: string): unknown {
+  if (error instanceof KeySetAway) return unavailable('The identity service does not answer.', error);
+  if (!(error instanceof AccessTokenError)) return error;
+  if (error.expired) {
+    return new Problem('TOKEN_EXPIRED', 'The access token has expired. Refresh it, or sign in again.', {
       headers: challenge,
-      ...(token !== '' && { security: { event: 'access_token_refused' } }),
     });
   }
+  return new Problem('UNAUTHENTICATED', 'Send a valid access token as “Authorization: Bearer <token>”.', {
+    headers: challenge,
+    ...(token !== '' && { security: { event: 'access_token_refused', reason: error.reason } }),
+  });
+}
 
+/** Finds out who calls, by the bearer token, and whether they may. */
+export function createAuthenticator({ accessTokens, tokenUsers, publicReads }: AuthenticateDeps) {
   const verified = new LRUCache<string, Identity>({ max: VERIFIED_TOKENS, ttl: VERIFIED_MS });
 
   /** Whom a token speaks for. A player sends the same one many times a minute. */
@@ -62,32 +50,31 @@ export function createAuthenticator({ accessTokens, directory, provision, public
     const known = verified.get(token);
     if (known && known.expiresAt > Date.now()) return known;
     try {
-      await verify(ctx, () => Promise.resolve());
-      const identity = accessTokens.identify((ctx.state as { claims?: unknown }).claims);
+      const identity = await accessTokens.verify(token);
       verified.set(token, identity);
       return identity;
     } catch (error) {
-      throw await toProblem(error, token);
+      throw toProblem(error, token);
     }
   }
 
   async function identify(ctx: Koa.Context): Promise<Caller> {
     const identity = await verifiedIdentity(ctx);
-    let profile: UserProfile | undefined;
+    let profile: TokenUser;
     try {
-      profile =
-        (await directory.find(identity.userId)) ?? (await provision(identity.userId, identity.username));
+      profile = await tokenUsers.find(identity);
     } catch (error) {
       throw unavailable('The user cannot be looked up right now.', error);
     }
-    if (!profile)
+    if (profile === 'unknown')
       throw new Problem('USER_NOT_FOUND', 'The token’s user is not known here. Register it first.');
+    if (profile === 'erased')
+      throw new Problem('UNAUTHENTICATED', 'The user no longer exists.', { headers: challenge });
     const current = currentIdentity(identity, profile);
     if (!current) {
-      const detail = profile.erased
-        ? 'The user no longer exists.'
-        : 'The access token was withdrawn. Refresh it, or sign in again.';
-      throw new Problem('UNAUTHENTICATED', detail, { headers: challenge });
+      throw new Problem('UNAUTHENTICATED', 'The access token was withdrawn. Refresh it, or sign in again.', {
+        headers: challenge,
+      });
     }
     ctx.state['userId'] = profile.userId;
     if (profile.banned) throw new Problem('USER_BANNED', 'The user is banned. Contact the game’s support.');

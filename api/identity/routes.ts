@@ -4,7 +4,8 @@ import type { AdmissionControl } from '../admission/admission.ts';
 import { route, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
 import { presentUser } from '../users/present.ts';
-import type { Grant, Sessions } from './sessions.ts';
+import { givenPassword, grant, noStore, password, presentGrant } from './schemas.ts';
+import type { Sessions } from './sessions.ts';
 import type { SignIn } from './sign-in.ts';
 import type { Users } from './users.ts';
 
@@ -17,23 +18,7 @@ export interface IdentityDeps {
   readonly usernames: Joi.StringSchema;
 }
 
-const password = Joi.string().min(8).max(200).description('8 to 200 characters').required();
 const refreshToken = Joi.string().max(200).required();
-const noStore = { 'Cache-Control': 'no-store' };
-
-const grantSchema = Joi.object({
-  accessToken: Joi.string().required(),
-  tokenType: Joi.string().valid('Bearer').required(),
-  expiresIn: Joi.number().integer().description('seconds').required(),
-  refreshToken: Joi.string().required(),
-  signingKey: Joi.string().description('signs completions sent to /completions').required(),
-  user: schemas.user.required(),
-}).id('Login');
-
-const presentGrant = ({ profile, ...grant }: Grant): Record<string, unknown> => ({
-  ...grant,
-  user: presentUser(profile),
-});
 
 export function identityRoutes({ users, sessions, signIn, admission, usernames }: IdentityDeps): Route[] {
   return [
@@ -47,7 +32,7 @@ export function identityRoutes({ users, sessions, signIn, admission, usernames }
       body: Joi.object({
         username: usernames.required(),
         email: Joi.string().email({ tlds: false }).max(254).required(),
-        password,
+        password: password.required(),
       }),
       responses: {
         201: { description: 'The account', schema: Joi.object({ user: schemas.user.required() }) },
@@ -70,13 +55,14 @@ export function identityRoutes({ users, sessions, signIn, admission, usernames }
       access: 'anyone',
       body: Joi.object({
         username: Joi.string().min(1).max(200).required(),
-        password: Joi.string().min(1).max(200).required(),
+        password: givenPassword.required(),
       }),
-      responses: { 200: { description: 'Tokens, and the user', schema: grantSchema } },
+      responses: { 200: { description: 'Tokens, and the user', schema: grant } },
       problems: ['INVALID_REQUEST', 'BAD_CREDENTIALS', 'USER_BANNED', 'RATE_LIMITED', 'UNAVAILABLE'],
-      async handle({ body, ip }) {
+      async handle({ body, ip, userAgent }) {
         const profile = await signIn({ ...body, ip });
-        return { status: 200, body: presentGrant(await sessions.open(profile)), headers: noStore };
+        const opened = await sessions.open(profile, userAgent);
+        return { status: 200, body: presentGrant(opened), headers: noStore };
       },
     }),
     route<unknown, unknown, { refreshToken: string }>({
@@ -85,12 +71,13 @@ export function identityRoutes({ users, sessions, signIn, admission, usernames }
       operationId: 'refresh',
       tag: 'Identity',
       summary: 'Refresh the tokens of a login',
-      description: 'Each refresh token works once. Using one a second time ends its login.',
+      description:
+        'Each refresh token works once. For ten seconds it gives the same successor again; after that, using it a second time ends its login.',
       access: 'anyone',
       // Whoever cannot renew a session in the middle of a game could not complete it either.
       sacrifice: 'completion',
       body: Joi.object({ refreshToken }),
-      responses: { 200: { description: 'New tokens', schema: grantSchema } },
+      responses: { 200: { description: 'New tokens', schema: grant } },
       problems: [
         'INVALID_REQUEST',
         'UNAUTHENTICATED',

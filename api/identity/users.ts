@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { newId } from '../../common/ids.ts';
 import type { Database } from '../../common/postgres.ts';
-import { usernameKey, usernameSchema } from '../../common/users/names.ts';
+import { usernameKey } from '../../common/users/names.ts';
 import { reservedNames } from '../../common/users/reserved-names.ts';
 import type { Role, UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import { Problem } from '../http/problem.ts';
@@ -18,13 +17,21 @@ export interface NewUser {
 export interface Credentials {
   readonly id: string;
   readonly passwordHash: string | null;
+  readonly role: Role;
+  readonly epoch: number;
+}
+
+interface CredentialsRow {
+  id: string;
+  username_key: string;
+  password_hash: string | null;
+  role: Role;
+  token_epoch: number;
 }
 
 const UNIQUE_VIOLATION = '23505';
 
 const taken = (): Problem => new Problem('USERNAME_TAKEN', 'The user name is taken. Choose another.');
-
-const inventedName = (): string => `player-${randomBytes(6).toString('hex')}`;
 
 /** The accounts of users, in Postgres. */
 export class Users {
@@ -63,26 +70,6 @@ export class Users {
     return this.#created(id);
   }
 
-  /** Makes the user of an outside identity service at first sight. Safe to call many times at once. */
-  async provision(id: string, claimed: string | undefined): Promise<UserProfile> {
-    const named = usernameSchema.validate(claimed);
-    // A name that could be foretold could be taken beforehand, and its user kept out.
-    const names = [
-      ...(claimed === undefined || named.error ? [] : [named.value]),
-      inventedName(),
-      inventedName(),
-    ];
-    for (const username of names) {
-      await this.#db('users')
-        .insert({ id, username, username_key: usernameKey(username) })
-        .onConflict()
-        .ignore();
-      const known = await this.#directory.find(id);
-      if (known) return known;
-    }
-    return this.#created(id);
-  }
-
   /** Changes a profile. @throws USERNAME_TAKEN */
   async update(
     id: string,
@@ -109,10 +96,28 @@ export class Users {
   }
 
   async credentials(username: string): Promise<Credentials | undefined> {
-    const row = await this.#db<{ id: string; password_hash: string | null; username_key: string }>('users')
+    const row = await this.#db<CredentialsRow>('users')
       .where({ username_key: usernameKey(username) })
-      .first('id', 'password_hash');
-    return row && { id: row.id, passwordHash: row.password_hash };
+      .first('id', 'password_hash', 'role', 'token_epoch');
+    return row && { id: row.id, passwordHash: row.password_hash, role: row.role, epoch: row.token_epoch };
+  }
+
+  /** @returns null for a user without a password */
+  async passwordHash(id: string): Promise<string | null> {
+    const row = await this.#db<CredentialsRow>('users').where({ id }).first('password_hash');
+    return row?.password_hash ?? null;
+  }
+
+  /** Sets a password, which ends every login and access token of the user. @returns the profile in its new epoch */
+  async setPassword(profile: UserProfile, passwordHash: string): Promise<UserProfile> {
+    const [changed] = (await this.#db('users')
+      .where({ id: profile.userId })
+      .whereNull('erased_at')
+      .update({ password_hash: passwordHash, updated_at: this.#db.fn.now() })
+      .returning('token_epoch')) as { token_epoch: number }[];
+    if (!changed) throw new Problem('UNAUTHENTICATED', 'The user no longer exists.');
+    await this.#directory.changed(profile.userId).catch(() => undefined); // the outbox tells the others
+    return { ...profile, epoch: changed.token_epoch };
   }
 
   async email(userId: string): Promise<string | null> {

@@ -13,6 +13,8 @@ import type { AdmissionControl } from '../admission/admission.ts';
 import { Problem } from '../http/problem.ts';
 import { route, signedIn, type Caller, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
+import { givenPassword } from '../identity/schemas.ts';
+import type { PasswordCheck } from '../identity/sign-in.ts';
 import type { Users } from '../identity/users.ts';
 import { eraseUser } from './erasure.ts';
 import type { Exports } from './exports.ts';
@@ -34,8 +36,11 @@ export interface UserDeps {
   readonly reads: Database;
   readonly exports: Exports;
   readonly log: Logger;
+  readonly checkPassword: PasswordCheck;
 }
 
+/** How old an access token may be that erases an account without its password, milliseconds. */
+const ERASE_WITHIN_MS = 15 * 60_000;
 const noStore = { 'Cache-Control': 'no-store' };
 const userParams = Joi.object({ userId: Joi.string().pattern(userIdPattern).required() });
 const own = schemas.user
@@ -52,7 +57,7 @@ const readProblems = [
 const writeProblems = ['INVALID_REQUEST', 'RATE_LIMITED', 'UNAVAILABLE'] as const;
 
 export function userRoutes(deps: UserDeps): Route[] {
-  const { reads, exports, directory, users, friends, catalog, admission, usernames } = deps;
+  const { reads, exports, directory, users, friends, catalog, admission, usernames, checkPassword } = deps;
 
   /** @throws USER_NOT_FOUND */
   async function known(userId: string, caller?: Caller): Promise<UserProfile> {
@@ -107,25 +112,37 @@ export function userRoutes(deps: UserDeps): Route[] {
       problems: [...writeProblems, 'USERNAME_TAKEN'],
       async handle(input) {
         const { userId } = signedIn(input).profile;
-        await admission.admit({ kind: 'write', ip: input.ip });
+        await admission.admit({ kind: 'write', ip: input.ip, userId });
         const profile = await users.update(userId, input.body);
         return { status: 200, body: await presentSelf(profile), headers: noStore };
       },
     }),
-    route({
+    route<unknown, unknown, { password?: string }>({
       method: 'delete',
       path: '/users/me',
       operationId: 'eraseMe',
       tag: 'Users',
       summary: 'Erase my personal data',
       description:
-        'For good: name, e-mail address, picture, friends and logins go; sums and archived standings stay under an anonymous name.',
+        'For good: name, e-mail address, picture, friends and logins go; sums and archived standings stay under an anonymous name. Needs the password, or an access token of the last 15 minutes.',
       access: 'player',
+      body: Joi.object({ password: givenPassword }),
       responses: { 204: { description: 'Erased' } },
-      problems: writeProblems,
+      problems: [...writeProblems, 'FORBIDDEN', 'BAD_CREDENTIALS'],
       async handle(input) {
-        await admission.admit({ kind: 'write', ip: input.ip });
-        await eraseUser(signedIn(input).profile.userId, deps);
+        const { identity, profile } = signedIn(input);
+        const { userId } = profile;
+        await admission.admit({ kind: 'write', ip: input.ip, userId });
+        const { password } = input.body;
+        if (password !== undefined) await checkPassword(userId, password, input.ip);
+        // A token that was stolen must not be enough, where there is something better to ask for.
+        else if (!identity.outside && Date.now() - (identity.issuedAt ?? 0) > ERASE_WITHIN_MS) {
+          throw new Problem(
+            'FORBIDDEN',
+            'Erasing needs your password as {"password"}, or a sign-in of the last 15 minutes.',
+          );
+        }
+        await eraseUser(userId, deps);
         return { status: 204 };
       },
     }),
@@ -207,7 +224,7 @@ export function userRoutes(deps: UserDeps): Route[] {
         problems: [...writeProblems, 'USER_NOT_FOUND'],
         async handle(input) {
           const { userId } = signedIn(input).profile;
-          await admission.admit({ kind: 'write', ip: input.ip });
+          await admission.admit({ kind: 'write', ip: input.ip, userId });
           const friend = await known(input.params.userId);
           await (method === 'put'
             ? friends.add(userId, friend.userId)

@@ -20,6 +20,30 @@ const TIMEOUT_MS = 3000;
 /** How often a minute an unknown key id may make us ask: a flood of made-up ids must not become one at the service. */
 const UNKNOWN_IDS_A_MINUTE = 10;
 const MOST_KEYS = 100;
+/** How many keys are tried on a token that names none. */
+const MOST_TRIED = 10;
+
+/** Which keys an algorithm can be of: their type and, of elliptic curves, which. */
+const keysOf: Readonly<Record<string, readonly [type: string, curve?: string]>> = {
+  RS256: ['rsa'],
+  RS384: ['rsa'],
+  RS512: ['rsa'],
+  PS256: ['rsa'],
+  PS384: ['rsa'],
+  PS512: ['rsa'],
+  ES256: ['ec', 'prime256v1'],
+  ES384: ['ec', 'secp384r1'],
+  ES512: ['ec', 'secp521r1'],
+  EdDSA: ['ed25519'],
+};
+
+/** The algorithms of tokens that a key set verifies. */
+export const publicKeyAlgorithms: ReadonlySet<string> = new Set(Object.keys(keysOf));
+
+interface NamedKey {
+  readonly id: string | undefined;
+  readonly key: KeyObject;
+}
 
 /**
  * The public keys of an outside identity service (JWKS). The whole set is kept: looking up a known key never waits for
@@ -28,7 +52,7 @@ const MOST_KEYS = 100;
 export class KeySet {
   readonly #client: JwksClient;
   readonly #times: KeySetTimes;
-  #keys = new Map<string | undefined, KeyObject>();
+  #keys: readonly NamedKey[] = [];
   #readAt = -Infinity;
   #triedAt = -Infinity;
   #reading: Promise<void> | undefined;
@@ -40,30 +64,39 @@ export class KeySet {
   }
 
   /**
-   * @param id the key id that a token names; without one, the set's only key
-   * @returns undefined when the service has no such key @throws {@link KeySetAway}
+   * @param id the key id that a token names; without one, every key of the algorithm may have signed it
+   * @returns no more than a few; none when the service has no such key @throws {@link KeySetAway}
    */
-  async find(id: string | undefined): Promise<KeyObject | undefined> {
+  async find(id: string | undefined, algorithm: string): Promise<KeyObject[]> {
     const { freshMs, keptMs, retryMs } = this.#times;
     const age = Date.now() - this.#readAt;
     const mayTry = this.#reading !== undefined || Date.now() - this.#triedAt >= retryMs;
-    const known = age < keptMs ? this.#pick(id) : undefined;
-    if (known) {
+    const known = age < keptMs ? this.#pick(id, algorithm) : [];
+    if (known.length > 0) {
       // Nobody waits for this: a service that hangs must not hold up those whose key is known.
       if (age >= freshMs && mayTry) void this.#read().catch(() => undefined);
       return known;
     }
     if (age >= keptMs) {
       if (!mayTry) throw new KeySetAway('the keys of the identity service cannot be read');
-    } else if (!this.#mayAskFor()) return undefined;
+    } else if (!this.#mayAskFor()) return [];
     await this.#read();
-    return this.#pick(id);
+    return this.#pick(id, algorithm);
   }
 
-  #pick(id: string | undefined): KeyObject | undefined {
-    if (id !== undefined) return this.#keys.get(id);
-    const [only] = this.#keys.values();
-    return this.#keys.size === 1 ? only : undefined;
+  #pick(id: string | undefined, algorithm: string): KeyObject[] {
+    const [type, curve] = keysOf[algorithm] ?? [];
+    return this.#keys
+      .filter(({ id: own, key }) => {
+        const named = id === undefined || own === undefined || own === id;
+        return (
+          named &&
+          key.asymmetricKeyType === type &&
+          (curve ?? key.asymmetricKeyDetails?.namedCurve) === key.asymmetricKeyDetails?.namedCurve
+        );
+      })
+      .slice(0, MOST_TRIED)
+      .map(({ key }) => key);
   }
 
   #mayAskFor(): boolean {
@@ -83,9 +116,9 @@ export class KeySet {
     this.#triedAt = Date.now();
     try {
       const keys = await this.#client.getSigningKeys();
-      this.#keys = new Map(
-        keys.slice(0, MOST_KEYS).map((key) => [key.kid, createPublicKey(key.getPublicKey())]),
-      );
+      this.#keys = keys
+        .slice(0, MOST_KEYS)
+        .map((key) => ({ id: key.kid, key: createPublicKey(key.getPublicKey()) }));
       this.#readAt = Date.now();
     } catch (cause) {
       throw new KeySetAway('the keys of the identity service cannot be read', { cause });

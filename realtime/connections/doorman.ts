@@ -1,13 +1,13 @@
 import type { Config } from '../../common/config.ts';
 import { AccessTokenError, type AccessTokens, type Identity } from '../../common/identity/access-tokens.ts';
 import { currentIdentity } from '../../common/identity/access.ts';
-import type { UserDirectory } from '../../common/users/user-directory.ts';
+import type { TokenUsers } from '../../common/users/token-users.ts';
 import { Refusal } from './refusal.ts';
 
 export interface DoormanDeps {
-  readonly config: Pick<Config, 'PUBLIC_READS' | 'USER_PROVISIONING'>;
+  readonly config: Pick<Config, 'PUBLIC_READS'>;
   readonly accessTokens: AccessTokens;
-  readonly directory: UserDirectory;
+  readonly tokenUsers: TokenUsers;
 }
 
 /**
@@ -15,7 +15,7 @@ export interface DoormanDeps {
  *
  * @throws Refusal: UNAUTHENTICATED, TOKEN_EXPIRED, USER_NOT_FOUND, USER_BANNED, UNAVAILABLE
  */
-export function createDoorman({ config, accessTokens, directory }: DoormanDeps) {
+export function createDoorman({ config, accessTokens, tokenUsers }: DoormanDeps) {
   return async function identify(token: string | undefined): Promise<Identity | undefined> {
     if (!token) {
       if (config.PUBLIC_READS) return undefined;
@@ -27,22 +27,16 @@ export function createDoorman({ config, accessTokens, directory }: DoormanDeps) 
         ? new Refusal('TOKEN_EXPIRED', 'The access token has expired. Refresh it, or sign in again.')
         : new Refusal('UNAUTHENTICATED', 'The access token is not valid. Sign in again.');
     });
-    const profile = await directory.find(verified.userId).catch(() => {
+    const profile = await tokenUsers.find(verified).catch(() => {
       throw unavailable();
     });
-    const identity = profile ? currentIdentity(verified, profile) : verified;
-    if (!identity) {
-      throw new Refusal(
-        'UNAUTHENTICATED',
-        profile?.erased
-          ? 'The user no longer exists.'
-          : 'The access token was withdrawn. Refresh it, or sign in again.',
-      );
-    }
-    if (profile?.banned) throw new Refusal('USER_BANNED', 'The user is banned. Contact the game’s support.');
-    // One of an outside service who has not called the API yet is made there, at the first call.
-    if (!profile && config.USER_PROVISIONING !== 'auto')
+    if (profile === 'unknown')
       throw new Refusal('USER_NOT_FOUND', 'The token’s user is not known here. Register it first.');
+    if (profile === 'erased') throw new Refusal('UNAUTHENTICATED', 'The user no longer exists.');
+    const identity = currentIdentity(verified, profile);
+    if (!identity)
+      throw new Refusal('UNAUTHENTICATED', 'The access token was withdrawn. Refresh it, or sign in again.');
+    if (profile.banned) throw new Refusal('USER_BANNED', 'The user is banned. Contact the game’s support.');
     return identity;
   };
 }

@@ -1,4 +1,4 @@
-import { createHmac, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { createHmac, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import { createServer, request as httpRequest, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import jwt from 'jsonwebtoken';
@@ -84,13 +84,28 @@ export class IdentityService {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/jwks.json`;
   }
 
-  addKey(kid: string, type: 'rsa' | 'ec' = 'rsa'): void {
-    this.keys.set(
-      kid,
-      type === 'rsa'
-        ? generateKeyPairSync('rsa', { modulusLength: 2048 })
-        : generateKeyPairSync('ec', { namedCurve: 'P-256' }),
-    );
+  addKey(kid: string, type: 'rsa' | 'ec' | 'ed25519' = 'rsa'): void {
+    const make = {
+      rsa: () => generateKeyPairSync('rsa', { modulusLength: 2048 }),
+      ec: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }),
+      ed25519: () => generateKeyPairSync('ed25519'),
+    };
+    this.keys.set(kid, make[type]());
+  }
+
+  /** A token that does not say which key signed it. */
+  signNameless(kid: string, claims: Record<string, unknown>): string {
+    const key = this.keys.get(kid)!.privateKey;
+    const algorithm = key.asymmetricKeyType === 'rsa' ? 'RS256' : 'ES256';
+    return jwt.sign(claims, key, { algorithm, expiresIn: 600 });
+  }
+
+  /** A token of an Ed25519 key, which jsonwebtoken cannot sign. */
+  signEdDsa(kid: string, claims: Record<string, unknown>): string {
+    const now = Math.floor(Date.now() / 1000);
+    const payload = { iat: now, exp: now + 600, ...claims };
+    const signed = `${encode({ alg: 'EdDSA', typ: 'JWT', kid })}.${encode(payload)}`;
+    return `${signed}.${sign(null, Buffer.from(signed), this.keys.get(kid)!.privateKey).toString('base64url')}`;
   }
 
   sign(kid: string, claims: Record<string, unknown>, options: jwt.SignOptions = {}): string {
@@ -98,7 +113,7 @@ export class IdentityService {
     return jwt.sign(claims, key, {
       algorithm: key.asymmetricKeyType === 'rsa' ? 'RS256' : 'ES256',
       keyid: kid,
-      expiresIn: 600,
+      ...(claims['exp'] === undefined && { expiresIn: 600 }),
       ...options,
     });
   }

@@ -136,6 +136,17 @@ describe('the arithmetic of limits, on a clock of its own', () => {
     expect(await from('2001:db8:0:1::1')).to.equal(undefined);
   });
 
+  it('counts an IPv6 site by its /48 at 16 times that', async () => {
+    const admission = control({ RATE_LIMIT_IP_PER_MINUTE: 2 });
+    const at = 1_000_000_000_000;
+    const from = (i: number): Promise<Problem | undefined> =>
+      outcome(admission, { kind: 'write', ip: `2001:db8:77:${i.toString(16)}::1` }, at);
+    for (let i = 0; i < 32; i += 1) expect(await from(i)).to.equal(undefined);
+    expect((await from(32))?.code).to.equal('RATE_LIMITED');
+    const elsewhere = await outcome(admission, { kind: 'write', ip: '2001:db8:78::1' }, at);
+    expect(elsewhere).to.equal(undefined);
+  });
+
   it('keeps a ceiling over everybody: a bucket of two seconds that fills up again', async () => {
     const admission = control({ RATE_LIMIT_GLOBAL_PER_SECOND: 5 });
     const ask: Ask = { kind: 'write', ip: '203.0.113.1' };
@@ -246,7 +257,7 @@ describe('limits of two API processes, from outside', function () {
     expect((await guess('198.51.100.8', 1)).status).to.equal(401);
   });
 
-  it('let a name be tried 10 times a minute from wherever, however it is written', async () => {
+  it('let a name be tried from 10 unknown addresses a minute, however it is written', async () => {
     const player = await Player.join(api(0), 'Ernestine');
     const spellings = ['Ernestine', 'ERNESTINE', 'ernestine', 'Ｅrnestine', 'eRNESTINE'];
     const guesses = await Promise.all(

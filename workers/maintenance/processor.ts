@@ -19,6 +19,8 @@ export interface MaintenanceDeps extends ReconcileDeps, SweepDeps {
   readonly archivedPlaces: number;
   /** how long IP addresses and user agents are kept */
   readonly privacyDays: number;
+  /** how long tokens of outside identity services are good at most */
+  readonly outsideTokenSeconds: number;
 }
 
 const SWEEP_EVERY_MS = 5000;
@@ -72,7 +74,7 @@ export function createMaintenanceProcessor(deps: MaintenanceDeps) {
       return found;
     },
     sweep: async (job) => ({ lookedAfter: await sweepQueued(deps, check(job.data, sweepData).all) }),
-    expire: () => expire(db),
+    expire: () => expire(db, deps.outsideTokenSeconds),
     forget: async () => ({
       ...(await forget(db, deps.privacyDays, deps.signal)),
       jobs: await dropOldJobs(queues),

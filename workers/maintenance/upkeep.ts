@@ -1,25 +1,23 @@
 import type { Database } from '../../common/postgres.ts';
 import { finishedJobsKept, type Queues } from '../../common/queues.ts';
+import { expireLogins } from './expire-logins.ts';
 
 /** Completions are accepted until the token's last moment, and may be applied a while later. */
 const EXPIRE_AFTER_S = 60;
 /** Nothing older can still be open, unless this job did not run for so long. */
 const EXPIRE_LOOKBACK_S = 7 * 86_400;
-/** A used or expired refresh token is kept for a while, so that its reuse is told from a stranger's. */
-const REFRESH_KEPT_S = 86_400;
-
-/** Marks open actions past their expiry, and drops refresh tokens that nobody can use. @returns how many of each */
-export async function expire(db: Database): Promise<{ actions: number; refreshTokens: number }> {
+/** Marks open actions past their expiry, and drops logins that nobody can use. @returns how many actions and refresh tokens */
+export async function expire(
+  db: Database,
+  outsideTokenSeconds: number,
+): Promise<{ actions: number; refreshTokens: number }> {
   const actions = await db.raw<{ rowCount: number }>(
     `update actions set status = 'expired'
      where status = 'started' and expires_at < now() - make_interval(secs => ?) and started_at > now() - make_interval(secs => ?)`,
     [EXPIRE_AFTER_S, EXPIRE_LOOKBACK_S],
   );
-  const tokens = await db.raw<{ rowCount: number }>(
-    `delete from refresh_tokens where expires_at < now() - make_interval(secs => ?)`,
-    [REFRESH_KEPT_S],
-  );
-  return { actions: actions.rowCount, refreshTokens: tokens.rowCount };
+  const refreshTokens = await expireLogins(db, outsideTokenSeconds);
+  return { actions: actions.rowCount, refreshTokens };
 }
 
 const OLD_JOBS_A_RUN = 10_000;

@@ -101,10 +101,10 @@ export const accessTokenAttacks: Attack[] = [
   ['a later expiry', 401, 'UNAUTHENTICATED', me((w) => tamper(w.attacker.token, { exp: 9_999_999_999 }))],
   ['another login', 401, 'UNAUTHENTICATED', me((w) => tamper(w.attacker.token, { sid: randomUUID() }))],
   [
-    'expired by one second',
+    'expired, and past the leeway of 5 s',
     401,
     'TOKEN_EXPIRED',
-    me((w) => accessToken({ sub: w.attacker.userId, exp: Math.floor(Date.now() / 1000) - 1 })),
+    me((w) => accessToken({ sub: w.attacker.userId, exp: Math.floor(Date.now() / 1000) - 6 })),
   ],
   [
     'not valid yet',
@@ -125,13 +125,25 @@ export const accessTokenAttacks: Attack[] = [
     'UNAUTHENTICATED',
     me(() => assemble({ alg: 'HS256' }, { sub: { $ne: null }, exp: 9_999_999_999 }, ACCESS_SECRET)),
   ],
-  ['sub with a separator of Redis keys', 401, 'UNAUTHENTICATED', me(() => accessToken({ sub: '{x}:limit' }))],
+  ['sub with a separator of Redis keys', 404, 'USER_NOT_FOUND', me(() => accessToken({ sub: '{x}:limit' }))],
+  ['sub with NUL', 404, 'USER_NOT_FOUND', me(() => accessToken({ sub: 'x\u0000y' }))],
+  ['empty sub', 401, 'UNAUTHENTICATED', me(() => accessToken({ sub: '' }))],
+  ['overlong sub', 401, 'UNAUTHENTICATED', me(() => accessToken({ sub: 'x'.repeat(256) }))],
   ['sub that nobody has', 404, 'USER_NOT_FOUND', me(() => accessToken({ sub: 'nobody-has-this' }))],
+  ...['admin', ['admin'], 'root'].map((role): Attack => [
+    `the role ${JSON.stringify(role)} of an outside token`,
+    403,
+    'FORBIDDEN',
+    (w) => call(w.api, 'GET', '/admin/features', { token: accessToken({ sub: w.attacker.userId, role }) }),
+  ]),
   [
-    'a role that does not exist',
-    401,
-    'UNAUTHENTICATED',
-    me((w) => accessToken({ sub: w.attacker.userId, role: 'root' })),
+    'an outside token with the claims of one of our own',
+    403,
+    'FORBIDDEN',
+    (w) => {
+      const claims = { ...open(w.attacker.token).payload, laurel: undefined };
+      return call(w.api, 'GET', '/admin/features', { token: accessToken({ ...claims, role: 'admin' }) });
+    },
   ],
   [
     'a critical header that nobody understands',

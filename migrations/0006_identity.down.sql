@@ -1,0 +1,11 @@
+drop table if exists password_resets;
+drop index if exists sessions_revoked;
+alter table sessions drop column if exists user_agent;
+drop trigger if exists users_sessions_end on users;
+drop function if exists end_sessions();
+drop trigger if exists users_subject_is_forgotten on users;
+drop function if exists forget_subject();
+drop table if exists erased_subjects;
+drop function if exists subject_hash(text);
+drop table if exists subject_key;
+alter table users drop column if exists subject;
