@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from '../common/redis.ts';
 import pg from 'pg';
-import { createDatabase, type Database } from '../common/postgres.ts';
+import { createDatabase, withMigrationPool, type Database } from '../common/postgres.ts';
 import { seedCatalog } from '../common/seed.ts';
 import { startStack } from '../dev/stack.ts';
 import { migrate } from '../migrations/index.ts';
@@ -42,7 +42,7 @@ export async function storesAt(databaseUrl: string, redisUrl: string): Promise<B
 }
 
 export async function prepare(databaseUrl: string): Promise<void> {
-  await migrate(databaseUrl);
+  await withMigrationPool(databaseUrl, migrate);
   await withDatabase(databaseUrl, (db) => seedCatalog(db));
 }
 

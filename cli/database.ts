@@ -1,6 +1,7 @@
 import { Interrupted, untilDone } from '../common/patience.ts';
 import { createDatabase, isTransient, type Database } from '../common/postgres.ts';
-import { Failure, reasonOf, withoutPassword } from './failure.ts';
+import { withoutPassword } from '../common/postgres-address.ts';
+import { Failure, reasonOf } from './failure.ts';
 import type { Settings } from './settings.ts';
 
 /** How long Postgres may take to come up, milliseconds: in a fresh installation both were started just now. */

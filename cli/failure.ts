@@ -9,14 +9,3 @@ export function reasonOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.split('\n')[0] ?? '';
 }
-
-/** An address without its password. */
-export function withoutPassword(url: string): string {
-  try {
-    const shown = new URL(url);
-    if (shown.password !== '') shown.password = '***';
-    return shown.href;
-  } catch {
-    return 'an address that cannot be read';
-  }
-}

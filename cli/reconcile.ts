@@ -4,7 +4,8 @@ import { delay } from '../common/patience.ts';
 import { Queues } from '../common/queues.ts';
 import { closeRedis, createRedis, untilReady } from '../common/redis.ts';
 import { check } from '../common/validate.ts';
-import { Failure, reasonOf, withoutPassword } from './failure.ts';
+import { withoutPassword } from '../common/postgres-address.ts';
+import { Failure, reasonOf } from './failure.ts';
 import type { Settings } from './settings.ts';
 
 const CONNECT_MS = 5000;

@@ -1,4 +1,6 @@
 import Joi from 'joi';
+import { ConfigError } from './config-error.ts';
+import { parsePostgresAddress } from './postgres-address.ts';
 import { DEFAULT_REDIS_PREFIX } from './redis-names.ts';
 
 /** One environment variable: how it is read, what it means. The table below is the documentation's source. */
@@ -26,6 +28,20 @@ const optionalText = (doc: string): Variable<string | undefined> => ({ doc, sche
 const url = (doc: string, schemes: string[]): Variable<string | undefined> => ({
   doc,
   schema: Joi.string().uri({ scheme: schemes }).empty(''),
+});
+const postgresUrl = (doc: string): Variable<string | undefined> => ({
+  doc,
+  schema: Joi.string()
+    .empty('')
+    .custom((value: string, helpers) => {
+      try {
+        parsePostgresAddress(value);
+        return value;
+      } catch (error) {
+        const reason = (error as Error).message.replace(/^DATABASE_URL /, '').replace(/\.$/, '');
+        return helpers.message({ custom: reason });
+      }
+    }),
 });
 const int = (doc: string, fallback: number, min: number, max: number): Variable<number> => ({
   doc,
@@ -67,10 +83,9 @@ export const variables = {
     1,
     3600,
   ),
-  DATABASE_URL: url('PostgreSQL, 14 or newer. `npm start` brings its own when this is not set.', [
-    'postgres',
-    'postgresql',
-  ]),
+  DATABASE_URL: postgresUrl(
+    'PostgreSQL, 14 or newer, in libpq’s forms (`?host=/folder`, several hosts, `sslmode`, `sslrootcert`); a pooler may stand in front. `npm start` brings its own when this is not set.',
+  ),
   DATABASE_POOL_MAX: int('Most Postgres connections that one process opens.', 10, 2, 200),
   DATABASE_READ_POOL_MAX: int(
     'Most Postgres connections that an API process opens, apart from these, for reads that need Postgres (history, lists, archives, exports).',
@@ -276,10 +291,7 @@ type Value<V> = V extends Variable<infer T> ? T : never;
 /** Laurel's settings: one frozen value per variable of {@link variables}. */
 export type Config = { readonly [K in keyof Variables]: Value<Variables[K]> };
 
-/** A setting is missing or wrong. The message names every such variable, and what is allowed. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError';
-}
+export { ConfigError };
 
 const MIN_SECRET_BYTES = 32;
 

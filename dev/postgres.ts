@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { chown, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import pg from 'pg';
+import type pg from 'pg';
+import { PostgresConnector } from '../common/postgres-connection.ts';
 import { codeOf, messageOf, StackError } from './errors.ts';
 import { findPostgresBinaries, type PostgresBinaries } from './postgres-binaries.ts';
 import { endServersIn, exists } from './processes.ts';
@@ -114,16 +115,12 @@ export async function checkPostgres(url: string): Promise<void> {
 }
 
 async function withClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({
-    connectionString: url,
-    application_name: 'laurel-stack',
-    connectionTimeoutMillis: 2_000,
-    query_timeout: 30_000,
-  });
-  // A connection that breaks also rejects the pending call, which is where we report it.
-  client.on('error', () => undefined);
+  const client = await new PostgresConnector(url, {
+    applicationName: 'laurel-stack',
+    connectTimeoutMs: 2000,
+    statementTimeoutMs: 30_000,
+  }).connect();
   try {
-    await client.connect();
     return await use(client);
   } finally {
     await client.end().catch(() => undefined);

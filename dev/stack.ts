@@ -1,6 +1,7 @@
 import { chmod, mkdir, readFile, realpath, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { withoutPassword } from '../common/postgres-address.ts';
 import { codeOf, messageOf, StackError } from './errors.ts';
 import { acquireLock } from './lock.ts';
 import { checkPostgres, createPostgresServer } from './postgres.ts';
@@ -188,14 +189,5 @@ async function withPatience(
       if (!isWorthWaiting(code, cause) || Date.now() > end)
         throw new StackError(explain(cause), { cause: error });
     }
-  }
-}
-
-function withoutPassword(url: string): string {
-  try {
-    const parsed = new URL(url);
-    return `${parsed.protocol}//${parsed.host}${parsed.pathname}`;
-  } catch {
-    return 'an address that is not a URL';
   }
 }

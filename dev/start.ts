@@ -12,7 +12,7 @@ import { closeServer, listen } from '../common/health.ts';
 import { createHttpServer } from '../common/http-server.ts';
 import { endOnUncaughtError } from '../common/last-resort.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
-import { createDatabase } from '../common/postgres.ts';
+import { createDatabase, withMigrationPool } from '../common/postgres.ts';
 import { ensureDemoPlayer, ensureUser, NameBelongsToAnother, seedCatalog } from '../common/seed.ts';
 import { Shutdown, shutDownOnSignal } from '../common/shutdown.ts';
 import { migrate } from '../migrations/index.ts';
@@ -82,7 +82,7 @@ async function run(
     DATABASE_URL: stack.databaseUrl,
     REDIS_URL: stack.redisUrl,
   });
-  await migrate(stack.databaseUrl);
+  await withMigrationPool(stack.databaseUrl, migrate);
   const adminPassword = config.ADMIN_PASSWORD ?? secrets.ADMIN_PASSWORD;
   await seed(config, adminPassword);
 

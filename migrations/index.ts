@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
-import knex, { type Knex } from 'knex';
-import pg from 'pg';
+import type { Knex } from 'knex';
 
 const folder = new URL('./', import.meta.url);
 const read = (file: string): string => readFileSync(new URL(file, folder), 'utf8');
@@ -19,7 +18,8 @@ export const migrationSource: Knex.MigrationSource<string> = {
   getMigrationName: (name) => name,
   getMigration: (name) =>
     Promise.resolve({
-      up: (db) => db.raw(read(`${name}.up.sql`)),
+      // Rather fail than hold up play: those who need the table queue up behind a migration that waits for it.
+      up: (db) => db.raw(`set local lock_timeout = '10s';\n${read(`${name}.up.sql`)}`),
       down: (db) => db.raw(read(`${name}.down.sql`)),
     }),
 };
@@ -31,22 +31,19 @@ const MIGRATION_LOCK = 745_100;
  * Brings a database to the newest schema: first the migrations that it lacks, then the functions in `functions/`, all of them
  * again whenever one has changed. Safe to call from many processes at once: they queue up, on a lock that Postgres itself
  * releases if its holder dies. (knex's own lock is a row that a killed migrator leaves behind.)
+ *
+ * @param db of two connections at least, one of which holds the lock, and without a limit of a statement's time
  */
-export async function migrate(databaseUrl: string): Promise<void> {
-  const guard = new pg.Client({ connectionString: databaseUrl });
-  guard.on('error', () => undefined); // the query that fails tells
-  await guard.connect();
-  const db = knex({ client: 'pg', connection: databaseUrl, pool: { min: 0, max: 1 } });
-  try {
-    await guard.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);
+export async function migrate(db: Knex): Promise<void> {
+  // Of a transaction, not of a session: behind a transaction pooler a session is anybody's.
+  await db.transaction(async (guard) => {
+    await guard.raw('set local idle_in_transaction_session_timeout = 0');
+    await guard.raw('select pg_advisory_xact_lock(?)', [MIGRATION_LOCK]);
     await adoptUnnumbered(db);
     await db.migrate.forceFreeMigrationsLock({ migrationSource });
     await db.migrate.latest({ migrationSource });
     await replaceFunctions(db);
-  } finally {
-    await db.destroy();
-    await guard.end();
-  }
+  });
 }
 
 /** Before migrations had numbers there were three, and two of them made functions only. */

@@ -98,7 +98,8 @@ async function startShared(): Promise<PostgresServer> {
 async function migrateTo(url: string): Promise<void> {
   // Only now: a test of this harness, or of a pure function, must not depend on the migrations.
   const { migrate } = await import('../../migrations/index.ts');
-  await migrate(url);
+  const { withMigrationPool } = await import('../../common/postgres.ts');
+  await withMigrationPool(url, migrate);
 }
 
 async function administer<T>(use: (client: pg.Client) => Promise<T>): Promise<T> {
