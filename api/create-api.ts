@@ -26,6 +26,7 @@ import { Backlog } from './actions/backlog.ts';
 import { Completions } from './actions/completions.ts';
 import { bullBoard, BULL_BOARD_PATH } from './admin/bull-board.ts';
 import { catalogAdminRoutes } from './admin/catalog-routes.ts';
+import { correctionRoutes } from './admin/corrections.ts';
 import { deadCompletionRoutes } from './admin/dead-completions.ts';
 import { featureRoutes } from './admin/features-routes.ts';
 import { moderationRoutes } from './admin/moderation-routes.ts';
@@ -37,6 +38,7 @@ import { openApiDocument } from './docs/openapi.ts';
 import { docsPages } from './docs/pages.ts';
 import { createAuthenticator } from './http/authenticate.ts';
 import { createApp } from './http/create-app.ts';
+import { IdempotentWrites } from './http/idempotency.ts';
 import { LoopDelay } from './http/loop-delay.ts';
 import { createSecurityLog } from './http/security-log.ts';
 import { LoadShedder } from './http/shedding.ts';
@@ -196,7 +198,8 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
       log,
     }),
     ...catalogAdminRoutes({ db, redis, catalog }),
-    ...moderationRoutes({ db, directory, catalog, completions }),
+    ...moderationRoutes({ directory }),
+    ...correctionRoutes({ db, completions, log }),
     ...upkeepRoutes({ db, redis, queues, catalog }),
     ...deadCompletionRoutes({ db, queues, signatures }),
   ];
@@ -218,6 +221,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     admission,
     security,
     shedder,
+    writes: new IdempotentWrites(db),
     routes,
     authenticate: createAuthenticator({
       accessTokens,

@@ -153,6 +153,11 @@ export const problems = {
     title: 'The idempotency key was used for another request',
     advice: 'Use a new `Idempotency-Key` for each new request, and the same one only to repeat it unchanged.',
   },
+  KEY_TAKEN: {
+    status: 409,
+    title: 'The key is taken',
+    advice: 'Change the definition that has the key, or choose another key.',
+  },
   USERNAME_TAKEN: {
     status: 409,
     title: 'The user name is taken',

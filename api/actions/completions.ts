@@ -95,28 +95,26 @@ export class Completions {
     return answer ? read(answer) : this.#queued(job);
   }
 
-  /** Has a correction applied, and waits for it as for a completion. */
-  async correct(
-    correction: Omit<CorrectionJob, 'kind' | 'replyTo' | 'sig'>,
-    waitMs: number,
-  ): Promise<{ readonly result: CompletionResult } | { readonly queued: true }> {
-    const { userId, transactionId } = correction;
-    const reply = this.#reply({ userId, actionId: transactionId }, waitMs);
+  /** A correction as the job that workers take: made before it is accepted, and kept in Postgres as it is. */
+  correctionJob(correction: Omit<CorrectionJob, 'kind' | 'replyTo' | 'sig'>): CorrectionJob {
+    return this.#deps.signatures.sign<CorrectionJob>({
+      ...correction,
+      kind: 'correction',
+      replyTo: this.#instanceId,
+    });
+  }
+
+  /** Has a correction applied, and waits for the worker's reply. @throws when it refuses, or when Redis is away */
+  async correct(job: CorrectionJob, waitMs: number): Promise<void> {
+    const reply = this.#reply({ userId: job.userId, actionId: job.transactionId }, waitMs);
     try {
-      await this.#deps.queues.enqueueCorrection(
-        this.#deps.signatures.sign<CorrectionJob>({
-          ...correction,
-          kind: 'correction',
-          replyTo: this.#instanceId,
-        }),
-      );
+      await this.#deps.queues.enqueueCorrection(job);
     } catch (error) {
       reply.cancel();
       throw error;
     }
     const answer = await reply.promise;
-    if (!answer) return { queued: true };
-    return 'result' in answer ? { result: answer.result } : read(answer);
+    if (answer && !('result' in answer)) read(answer);
   }
 
   /** The wait is over without a reply: the acceptance is made durable, so that no fault can lose it. */

@@ -165,24 +165,25 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
     }),
     route<unknown, unknown, { key: string } & Record<string, unknown>>({
       ...common,
+      idempotent: 'optional',
       method: 'post',
       path,
       operationId: `create${id}`,
       summary: `Create ${one}`,
       body: Joi.object({ key: key.required(), ...bodyFields((field) => required.includes(field)) }),
       responses: { 201: { description: 'Created', schema, headers: ['Location'] } },
-      problems: [],
+      problems: ['KEY_TAKEN'],
       async handle(input) {
         const { body } = input;
-        const row = await db.transaction(async (trx) => {
-          const [made] = (await trx(table)
+        const made = await input.once(async (trx) => {
+          const [row] = (await trx(table)
             .insert({ key: body.key, ...toColumns(body) })
             .onConflict('key')
             .ignore()
             .returning('*')) as Row[];
-          if (!made) {
+          if (!row) {
             throw new Problem(
-              'INVALID_REQUEST',
+              'KEY_TAKEN',
               `A ${name} with the key ${body.key} exists. Change it, or choose another key.`,
               {
                 errors: [{ path: 'key', message: 'is taken' }],
@@ -195,14 +196,15 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
             subject: body.key,
             details: body,
           });
-          return made;
+          return present(row);
         });
         await published();
-        return { status: 201, body: present(row), headers: { Location: `/api/v1${path}/${body.key}` } };
+        return { status: 201, body: made, headers: { Location: `/api/v1${path}/${body.key}` } };
       },
     }),
     route<{ key: string }, unknown, Record<string, unknown>>({
       ...common,
+      idempotent: 'optional',
       method: 'patch',
       path: `${path}/:key`,
       operationId: `update${id}`,
@@ -214,26 +216,27 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
       problems: [definition.unknown],
       async handle(input) {
         const { params, body } = input;
-        const row = await db.transaction(async (trx) => {
-          const [changed] = (await trx(table)
+        const changed = await input.once(async (trx) => {
+          const [row] = (await trx(table)
             .where({ key: params.key })
             .update({ ...toColumns(body), archived_at: null, updated_at: new Date() })
             .returning('*')) as Row[];
-          if (!changed) throw notFound();
+          if (!row) throw notFound();
           await audit(trx, {
             actor: signedIn(input).profile.userId,
             action: `${name}.update`,
             subject: params.key,
             details: body,
           });
-          return changed;
+          return present(row);
         });
         await published();
-        return { status: 200, body: present(row) };
+        return { status: 200, body: changed };
       },
     }),
     route<{ key: string }>({
       ...common,
+      idempotent: 'optional',
       method: 'delete',
       path: `${path}/:key`,
       operationId: `archive${id}`,
@@ -250,7 +253,7 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
             'The global leaderboard cannot be archived: every completion counts on it.',
           );
         }
-        await db.transaction(async (trx) => {
+        await input.once(async (trx) => {
           const archived = await trx(table)
             .where({ key: params.key })
             .update({ archived_at: new Date(), updated_at: new Date() });

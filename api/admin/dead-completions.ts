@@ -125,6 +125,7 @@ export function deadCompletionRoutes({ db, queues, signatures }: DeadCompletions
     }),
     route<{ actionId: string }>({
       ...common,
+      idempotent: 'optional',
       method: 'post',
       path: '/admin/dead-completions/:actionId/retry',
       operationId: 'retryDeadCompletion',
@@ -134,7 +135,7 @@ export function deadCompletionRoutes({ db, queues, signatures }: DeadCompletions
       problems: ['ACTION_NOT_FOUND'],
       async handle(input) {
         const { actionId } = input.params;
-        const jobs = await db.transaction(async (trx) => {
+        const jobs = await input.once(async (trx) => {
           const rows = await trx<DeadRow>('queued_completions')
             .where({ action_id: actionId })
             .whereNotNull('dead_at')

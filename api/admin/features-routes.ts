@@ -60,6 +60,7 @@ export function featureRoutes({ db, redis }: { readonly db: Database; readonly r
     }),
     route<{ key: FeatureKey }>({
       ...common,
+      idempotent: 'optional',
       method: 'put',
       path: '/admin/features/:key',
       operationId: 'setFeature',
@@ -74,7 +75,7 @@ export function featureRoutes({ db, redis }: { readonly db: Database; readonly r
         const { key } = input.params;
         const turned = checks[key](input.body) as Record<string, unknown>;
         const actor = signedIn(input).profile.userId;
-        await db.transaction(async (trx) => {
+        await input.once(async (trx) => {
           await trx('features')
             .insert({ key, value: JSON.stringify(turned), updated_by: actor, updated_at: new Date() })
             .onConflict('key')

@@ -21,6 +21,7 @@ export interface UpkeepDeps {
 
 interface ReconciliationRow {
   id: string;
+  job_id: string | null;
   trigger: string;
   started_at: Date;
   finished_at: Date | null;
@@ -37,6 +38,7 @@ export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[
   return [
     route({
       ...common,
+      idempotent: 'optional',
       method: 'post',
       path: '/admin/reconciliations',
       operationId: 'reconcile',
@@ -52,12 +54,16 @@ export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[
       },
       problems: [],
       async handle(input) {
-        const jobId = await queues.requestMaintenance('reconcile', { trigger: 'admin' });
-        await audit(db, {
-          actor: signedIn(input).profile.userId,
-          action: 'reconciliation.request',
-          subject: jobId,
-          details: {},
+        // Asked for before the commit: a reconciliation that no line tells of does no harm, a line without one misleads.
+        const { jobId } = await input.once(async (trx) => {
+          const asked = await queues.requestMaintenance('reconcile', { trigger: 'admin' });
+          await audit(trx, {
+            actor: signedIn(input).profile.userId,
+            action: 'reconciliation.request',
+            subject: asked,
+            details: {},
+          });
+          return { jobId: asked };
         });
         return { status: 202, body: { jobId }, headers: { Location: '/api/v1/admin/reconciliations' } };
       },
@@ -77,7 +83,11 @@ export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[
               .items(
                 Joi.object({
                   id: Joi.string().required(),
-                  trigger: Joi.string().valid('schedule', 'cli', 'admin').required(),
+                  jobId: schemas
+                    .nullable(Joi.string())
+                    .required()
+                    .description('as the answer of POST named it'),
+                  trigger: Joi.string().valid('schedule', 'cli', 'admin', 'restart').required(),
                   startedAt: schemas.instant.required(),
                   finishedAt: schemas.nullable(schemas.instant).required(),
                   compared: Joi.number().integer().required(),
@@ -96,6 +106,7 @@ export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[
           .limit(query.limit);
         const reconciliations = (rows as ReconciliationRow[]).map((row) => ({
           id: row.id,
+          jobId: row.job_id,
           trigger: row.trigger,
           startedAt: row.started_at.toISOString(),
           finishedAt: row.finished_at?.toISOString() ?? null,
@@ -108,6 +119,7 @@ export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[
     }),
     route<{ key: string }, unknown, { period: Period }>({
       ...common,
+      idempotent: 'optional',
       method: 'post',
       path: '/admin/leaderboards/:key/close',
       operationId: 'closeSeason',
@@ -144,7 +156,7 @@ export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[
         }
         const span = spanOf(period, Date.now());
         const bounds = { leaderboard: key, period, starts_at: new Date(span.startsAt) };
-        await db.transaction(async (trx) => {
+        await input.once(async (trx) => {
           await trx('board_periods')
             .insert({ ...bounds, ends_at: span.endsAt === null ? null : new Date(span.endsAt) })
             .onConflict()

@@ -1,3 +1,4 @@
+import { IDEMPOTENCY_KEY } from '../http/idempotency.ts';
 import type { HeaderName, Route } from '../http/route.ts';
 import type { Json } from './json-schema.ts';
 
@@ -57,7 +58,9 @@ export function responseHeaders(route: Pick<Route, 'read' | 'problems' | 'respon
 }
 
 /** Headers that a route reads. */
-export function requestHeaders(route: Pick<Route, 'method' | 'path' | 'responses' | 'tag'>): Json[] {
+export function requestHeaders(
+  route: Pick<Route, 'method' | 'path' | 'responses' | 'tag' | 'idempotent'>,
+): Json[] {
   const text = (name: string, description: string, example: string): Json => ({
     name,
     in: 'header',
@@ -83,6 +86,19 @@ export function requestHeaders(route: Pick<Route, 'method' | 'path' | 'responses
             '`wait=<seconds>` (up to 30) or `respond-async`: how long to wait before 202.',
             'wait=10',
           ),
+        ]
+      : []),
+    ...(route.idempotent
+      ? [
+          {
+            name: IDEMPOTENCY_KEY,
+            in: 'header',
+            required: route.idempotent === 'required',
+            description:
+              'Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.',
+            schema: { type: 'string', minLength: 1, maxLength: 128, pattern: '^[\\x21-\\x7e]+$' },
+            example: '01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50',
+          },
         ]
       : []),
   ];

@@ -51,7 +51,7 @@ const everywhere: ProblemCode[] = ['INVALID_REQUEST', 'INTERNAL_ERROR', 'UNAVAIL
 const withBody: ProblemCode[] = ['PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'];
 const withToken: ProblemCode[] = ['UNAUTHENTICATED', 'TOKEN_EXPIRED', 'USER_BANNED', 'USER_NOT_FOUND'];
 
-type Documented = Pick<Route, 'path' | 'access' | 'body' | 'read' | 'problems' | 'responses'>;
+type Documented = Pick<Route, 'path' | 'access' | 'body' | 'read' | 'idempotent' | 'problems' | 'responses'>;
 
 /** An example of each error; `instance` and `detail` differ from case to case. */
 const problemExamples = (): Json =>
@@ -71,6 +71,7 @@ function problemResponses(route: Documented): Json {
     ...(route.access === 'admin' ? ['FORBIDDEN' as const] : []),
     ...(route.access === 'anyone' ? [] : withToken),
     ...(route.read ? ['RATE_LIMITED' as const] : []),
+    ...(route.idempotent ? ['IDEMPOTENCY_KEY_REUSED' as const] : []),
     ...route.problems,
   ]);
   const byStatus = new Map<number, ProblemCode[]>();

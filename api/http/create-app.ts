@@ -17,6 +17,7 @@ import type { AdmissionControl } from '../admission/admission.ts';
 import type { Authenticate } from './authenticate.ts';
 import { clientIp } from '../../common/client-ip.ts';
 import { headersOf } from './headers.ts';
+import type { IdempotentWrites } from './idempotency.ts';
 import { KeptRefusals } from './kept-refusals.ts';
 import { KeptReplies } from './kept-replies.ts';
 import { Problem, unavailable } from './problem.ts';
@@ -34,6 +35,7 @@ export interface AppDeps {
   readonly admission: AdmissionControl;
   readonly security: SecurityLog;
   readonly shedder: LoadShedder;
+  readonly writes: IdempotentWrites;
   readonly routes: readonly Route[];
   /** pages, documentation, the operators' part: whatever is not a route of the API */
   readonly pages: readonly Koa.Middleware[];
@@ -157,6 +159,7 @@ export function createApp(deps: AppDeps): RequestListener {
     allowHeaders: [
       'Authorization',
       'Content-Type',
+      'Idempotency-Key',
       'If-None-Match',
       'Prefer',
       'X-Request-Id',
@@ -258,7 +261,7 @@ function addressReader({ method, params, query }: Route): (ctx: Koa.Context) => 
 /** What one route does with a request: who is it, may they, is it well-formed, is it within the limits, and then the work. */
 function serve(
   route: Route,
-  { authenticate, admission, security }: AppDeps,
+  { authenticate, admission, security, writes }: AppDeps,
   kept: KeptReplies,
 ): Koa.Middleware {
   const addressed = addressReader(route);
@@ -280,8 +283,10 @@ function serve(
       userAgent: ctx.get('user-agent').slice(0, 512) || null,
       header: (name) => ctx.get(name) || undefined,
       setHeader: (name, value) => void ctx.res.setHeader(name, value),
+      once: notIdempotent,
     };
-    const reply = await route.handle(input);
+    if (route.access === 'admin') ctx.res.setHeader('Cache-Control', 'private, no-store');
+    const reply = await (route.idempotent ? writes.answer(route, input) : route.handle(input));
     if (route.access === 'admin' && route.method !== 'get') {
       const userId = caller?.profile.userId;
       security.record('admin_action', {
@@ -306,6 +311,10 @@ function serve(
     }
   };
 }
+
+const notIdempotent = (): never => {
+  throw new Error('input.once is for routes that are declared idempotent');
+};
 
 /** A known path with another method is 405 with the methods that it has, also below /api/v1 only. */
 function refuseOtherMethods(router: Router): Koa.Middleware {

@@ -1,4 +1,5 @@
 import type Joi from 'joi';
+import type { Knex } from 'knex';
 import type { Identity } from '../../common/identity/access-tokens.ts';
 import type { UserProfile } from '../../common/users/user-directory.ts';
 import type { ProblemCode } from './problem.ts';
@@ -27,6 +28,13 @@ export interface Input<P = unknown, Q = unknown, B = unknown> {
   header(name: string): string | undefined;
   /** Sets a header of the response, whatever becomes of the request. */
   setHeader(name: string, value: string): void;
+  /**
+   * Of a route that is `idempotent`: runs the write, its audit lines included, in one transaction together with the request's
+   * idempotency key. When the key was used before, it returns what the first transaction returned, and runs nothing.
+   *
+   * @param work returns JSON
+   */
+  once<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T>;
 }
 
 export interface Reply {
@@ -36,6 +44,8 @@ export interface Reply {
   readonly headers?: Readonly<Record<string, string>>;
   /** Of a reply that is the same for whoever asks without a token: whether it would still be. Without it none is kept. */
   readonly stillHolds?: () => boolean;
+  /** Of an idempotent route: not the last word. The same request with the same key is answered anew. */
+  readonly provisional?: true;
 }
 
 /** Headers of responses that are documented. */
@@ -71,6 +81,8 @@ export interface Route {
   readonly summary: string;
   readonly description?: string;
   readonly access: Access;
+  /** a write that takes an `Idempotency-Key`; every write of administrators does */
+  readonly idempotent?: 'required' | 'optional';
   /** counts as a read in the rate limits */
   readonly read?: boolean;
   /** how dear it is under overload; `other` when not set */

@@ -85,8 +85,9 @@ export function passwordRoutes(deps: PasswordDeps): Route[] {
       tag: 'Administration',
       summary: 'Make a reset token for a user',
       description:
-        'Hand it to the user: with it the user chooses a new password, once, within an hour. It replaces an earlier one. The token is shown here only.',
+        'Hand it to the user: with it the user chooses a new password, once, within an hour. It replaces an earlier one, also when the request is repeated. The token is shown here only.',
       access: 'admin',
+      idempotent: 'optional',
       params: Joi.object({ userId: Joi.string().pattern(userIdPattern).required() }),
       responses: {
         201: {
@@ -102,16 +103,20 @@ export function passwordRoutes(deps: PasswordDeps): Route[] {
       async handle(input) {
         const { userId } = input.params;
         const actor = signedIn(input).profile.userId;
-        const reset = await db.transaction(async (trx) => {
+        let issued: Awaited<ReturnType<typeof issuePasswordReset>> | undefined;
+        await input.once(async (trx) => {
           const user: unknown = await trx('users').where({ id: userId }).whereNull('erased_at').first('id');
           if (user === undefined) throw new Problem('USER_NOT_FOUND', 'There is no user of this id.');
           await audit(trx, { actor, action: 'user.password_reset', subject: userId, details: {} });
-          return issuePasswordReset(trx, userId, actor);
+          issued = await issuePasswordReset(trx, userId, actor);
         });
+        // No store keeps a token that can be read: a repetition with the same key gets a new one in place of the first.
+        const reset = issued ?? (await db.transaction((trx) => issuePasswordReset(trx, userId, actor)));
         return {
           status: 201,
           body: { userId, token: reset.token, expiresAt: reset.expiresAt.toISOString() },
           headers: noStore,
+          provisional: true,
         };
       },
     }),

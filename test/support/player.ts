@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto';
+import { createHmac, randomUUID } from 'node:crypto';
 import { request } from 'undici';
 
 /** An answer of the API as a test sees it. */
@@ -8,6 +8,9 @@ export interface Answer {
   readonly body: any;
   readonly headers: Record<string, string | string[] | undefined>;
 }
+
+/** Writes that need an `Idempotency-Key`: each gets one of its own here, unless a test gives one. */
+const needsKey = /^\/admin\/(users\/[^/]+\/adjustments|transactions\/[^/]+\/rollback)$/;
 
 /** Sends one request to the API, below /api/v1 unless the path is absolute (begins with two slashes). */
 export async function call(
@@ -22,6 +25,7 @@ export async function call(
     headers: {
       ...(options.body !== undefined && { 'content-type': 'application/json' }),
       ...(options.token !== undefined && { authorization: `Bearer ${options.token}` }),
+      ...(needsKey.test(path) && { 'idempotency-key': randomUUID() }),
       ...options.headers,
     },
     ...(options.body !== undefined && {

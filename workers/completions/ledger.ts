@@ -211,14 +211,20 @@ export class Ledger {
     return together(batches);
   }
 
-  /** Applies a correction once. See `apply_correction`. */
+  /** Applies a correction once, and takes it off those that wait. See `apply_correction`. */
   async correct(job: CorrectionJob): Promise<AppliedCorrection> {
-    const { rows } = await this.#db.raw<{ rows: { applied: unknown }[] }>(
-      'select apply_correction(?::jsonb) as applied',
-      [JSON.stringify({ ...job, kind: job.correction })],
-    );
-    const { rows: boards, ...applied } = check(rows[0]?.applied, correctionSchema);
-    return { ...applied, boards: parseIndexRows(boards) };
+    return this.#db.transaction(async (trx) => {
+      const { rows } = await trx.raw<{ rows: { applied: unknown }[] }>(
+        'select apply_correction(?::jsonb) as applied',
+        [JSON.stringify({ ...job, kind: job.correction })],
+      );
+      const { rows: boards, ...applied } = check(rows[0]?.applied, correctionSchema);
+      const waiting = trx('queued_corrections').where({ transaction_id: job.transactionId });
+      await (applied.outcome === 'unknown'
+        ? waiting.update({ dead_at: trx.fn.now(), dead_reason: 'there is no such entry or leaderboard' })
+        : waiting.delete());
+      return { ...applied, boards: parseIndexRows(boards) };
+    });
   }
 
   /** A user's score rows on all boards that Redis holds: those that are open, and those whose time is not over. */

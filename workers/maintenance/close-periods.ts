@@ -57,7 +57,10 @@ export async function closePeriods(deps: {
 async function oldestPending(db: Database, queues: Queues): Promise<number> {
   const times: number[] = [];
   const { rows } = await db.raw<{ rows: { oldest: Date | null }[] }>(
-    'select min(accepted_at) as oldest from queued_completions where dead_at is null',
+    `select min(accepted_at) as oldest from (
+       select accepted_at from queued_completions where dead_at is null
+       union all select accepted_at from queued_corrections where dead_at is null
+     ) accepted`,
   );
   if (rows[0]?.oldest) times.push(rows[0].oldest.getTime());
   for (const queue of queues.partitions) {

@@ -10,8 +10,9 @@ import { expectedBoards } from './index-keeper.ts';
 import { rebuildBoards } from './rebuild.ts';
 import { reconcile, type ReconcileDeps } from './reconcile.ts';
 import { forget } from './retention.ts';
+import { sweepCorrections } from './sweep-corrections.ts';
 import { sweepQueued, type SweepDeps } from './sweep.ts';
-import { dropOldJobs, expire } from './upkeep.ts';
+import { dropOldJobs, expire, forgetKeys } from './upkeep.ts';
 
 export interface MaintenanceDeps extends ReconcileDeps, SweepDeps {
   readonly catalog: Catalog;
@@ -69,12 +70,21 @@ export function createMaintenanceProcessor(deps: MaintenanceDeps) {
       const { trigger } = check(job.data, reconcileData);
       const run = await index.serverRun();
       await rebuildMissing();
-      const found = await reconcile(expectedBoards(catalog), trigger, deps);
+      const found = await reconcile(expectedBoards(catalog), trigger, deps, job.id);
       await index.rememberReconciledRun(run);
       return found;
     },
-    sweep: async (job) => ({ lookedAfter: await sweepQueued(deps, check(job.data, sweepData).all) }),
-    expire: () => expire(db, deps.outsideTokenSeconds),
+    sweep: async (job) => {
+      const { all } = check(job.data, sweepData);
+      return {
+        lookedAfter: await sweepQueued(deps, all),
+        corrections: await sweepCorrections(deps, all),
+      };
+    },
+    expire: async () => ({
+      ...(await expire(db, deps.outsideTokenSeconds)),
+      idempotencyKeys: await forgetKeys(db),
+    }),
     forget: async () => ({
       ...(await forget(db, deps.privacyDays, deps.signal)),
       jobs: await dropOldJobs(queues),

@@ -39,15 +39,18 @@ export interface ReconcileDeps extends ReconcileProfilesDeps {
  * right here. Of the boards it has each user that differs repaired in the user's own
  * line, so that a repair cannot race with play. Memory is that of one chunk of each side. Players go first: between chunks it
  * rests while completions are being applied.
+ *
+ * @param jobId of the job that asked for it
  */
 export async function reconcile(
   boards: readonly BoardRef[],
   trigger: MaintenanceJobs['reconcile']['trigger'],
   deps: ReconcileDeps,
+  jobId?: string,
 ): Promise<Reconciliation> {
   const { db, queues, index, log } = deps;
   const id = newId();
-  await db('reconciliations').insert({ id, trigger });
+  await db('reconciliations').insert({ id, trigger, job_id: jobId ?? null });
   try {
     let compared = 0;
     const drifted = new Set<string>();

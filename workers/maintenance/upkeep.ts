@@ -20,6 +20,16 @@ export async function expire(
   return { actions: actions.rowCount, refreshTokens };
 }
 
+/** How long the first answer of an administrator's write is kept. */
+const KEYS_KEPT_DAYS = 30;
+
+/** Forgets idempotency keys that nobody sends again. @returns how many */
+export async function forgetKeys(db: Database): Promise<number> {
+  return db('idempotency_keys')
+    .where('created_at', '<', db.raw('now() - make_interval(days => ?)', [KEYS_KEPT_DAYS]))
+    .delete();
+}
+
 const OLD_JOBS_A_RUN = 10_000;
 
 /**
