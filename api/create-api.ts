@@ -16,7 +16,7 @@ import { createDatabase } from '../common/postgres.ts';
 import { Queues } from '../common/queues.ts';
 import { closeRedis, createRedis, untilReady } from '../common/redis.ts';
 import { Shutdown } from '../common/shutdown.ts';
-import { createUsernameSchema } from '../common/users/names.ts';
+import { createAvatarUrlSchema, createUsernameSchema } from '../common/users/names.ts';
 import { reservedNames } from '../common/users/reserved-names.ts';
 import { createTokenUsers } from '../common/users/token-users.ts';
 import { UserDirectory } from '../common/users/user-directory.ts';
@@ -78,6 +78,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
   const shutdown = new Shutdown(log);
   const metrics = createMetrics('api');
   const security = createSecurityLog(log, metrics);
+  shutdown.defer('security log', () => Promise.resolve(security.stop()));
   const redisUrl = config.REDIS_URL ?? '';
 
   const db = createDatabase(config, 'api');
@@ -195,6 +196,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
       admission,
       usernames,
       checkPassword,
+      avatarUrls: createAvatarUrlSchema(config.AVATAR_HOSTS),
       log,
     }),
     ...catalogAdminRoutes({ db, redis, catalog }),

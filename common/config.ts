@@ -216,6 +216,14 @@ export const variables = {
   CORS_ORIGINS: list(
     'Origins of web pages that may call the API and open sockets; one’s own origin always may.',
   ),
+  AVATAR_HOSTS: {
+    doc: 'Hosts on which avatars may be, as `cdn.example.com`. Not set: anywhere, and a player on a board can learn the addresses of those who look at it.',
+    schema: lists
+      .list()
+      .items(Joi.string().pattern(/^[a-z0-9.-]+(:\d+)?$/i))
+      .messages({ 'string.pattern.base': 'must be host names, without https:// and without a path' })
+      .default([]),
+  } as Variable<string[]>,
   PUBLIC_READS: flag('Boards may be read and watched without a token.', true),
   USER_PROVISIONING: oneOf('`auto` creates a user at the first sight of an outside token’s `sub`.', 'off', [
     'off',

@@ -5,7 +5,8 @@ type SignedJob = CompletionJob | CorrectionJob;
 
 /**
  * What a signature stands for: who gets what, by which right, and who is told. In a fixed order, because Postgres keeps payloads
- * with their members in another. Not the address and the user agent, which change no score and are cleared when a user is erased.
+ * with their members in another. Not the address, the user agent and the
+ * metadata, which change no score and are cleared when a user is erased.
  */
 function signedText(job: SignedJob): string {
   return JSON.stringify(
@@ -18,7 +19,6 @@ function signedText(job: SignedJob): string {
           job.tokenHash,
           job.replyTo,
           job.waitMs,
-          job.metadata,
           job.client && [job.client.type, job.client.leaderboard, job.client.points, job.client.difficulty],
         ]
       : [

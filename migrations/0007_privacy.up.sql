@@ -13,7 +13,7 @@ create trigger users_are_kept_erased before update on users
 
 -- Completions have no reason: only corrections are in it.
 create index ledger_reasons on ledger (user_id) where reason is not null;
-create index audit_log_by_subject on audit_log (subject);
+create index if not exists audit_log_by_subject on audit_log (subject);
 
 -- What retention has to look at, oldest first: rows leave these indexes when they are cleared. A completion changes none of
 -- the columns (unless the player's address has changed), so that it still updates its row in place.

@@ -22,6 +22,7 @@ import { KeptRefusals } from './kept-refusals.ts';
 import { KeptReplies } from './kept-replies.ts';
 import { Problem, unavailable } from './problem.ts';
 import { readBody } from './body.ts';
+import { RefusedTokens } from './refused-tokens.ts';
 import type { Input, Route, Sacrifice } from './route.ts';
 import type { SecurityLog } from './security-log.ts';
 import type { LoadShedder } from './shedding.ts';
@@ -46,37 +47,43 @@ const MAX_URL = 4096;
 const requestIdPattern = /^[\w.-]{8,64}$/;
 
 /** Headers that keep a browser from being turned against its user. No inline script or style anywhere. */
-const withSecurityHeaders = helmet({
-  contentSecurityPolicy: {
-    useDefaults: false,
-    directives: {
-      defaultSrc: ["'self'"],
-      connectSrc: ["'self'", 'ws:', 'wss:'],
-      imgSrc: ["'self'", 'https:', 'data:'],
-      objectSrc: ["'none'"],
-      baseUri: ["'none'"],
-      formAction: ["'self'"],
-      frameAncestors: ["'none'"],
+const withSecurityHeaders = (avatarHosts: readonly string[]) =>
+  helmet({
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'self'"],
+        connectSrc: ["'self'", 'ws:', 'wss:'],
+        // Pictures of players: a list of hosts keeps a player from learning who looks at a board.
+        imgSrc: [
+          "'self'",
+          'data:',
+          ...(avatarHosts.length === 0 ? ['https:'] : avatarHosts.map((host) => `https://${host}`)),
+        ],
+        objectSrc: ["'none'"],
+        baseUri: ["'none'"],
+        formAction: ["'self'"],
+        frameAncestors: ["'none'"],
+      },
     },
-  },
-  crossOriginResourcePolicy: { policy: 'cross-origin' },
-  // Not `no-referrer`: under that a page's own forms carry `Origin: null`, as if they came from another site.
-  referrerPolicy: { policy: 'same-origin' },
-  strictTransportSecurity: { maxAge: 31_536_000, includeSubDomains: false },
-});
+    crossOriginResourcePolicy: { policy: 'cross-origin' },
+    // Not `no-referrer`: under that a page's own forms carry `Origin: null`, as if they came from another site.
+    referrerPolicy: { policy: 'same-origin' },
+    strictTransportSecurity: { maxAge: 31_536_000, includeSubDomains: false },
+  });
 
 /** They are the same for every request: helmet makes them once. */
-const headersOfPages: readonly [string, string][] = (() => {
+function headersOfPages(avatarHosts: readonly string[]): readonly [string, string][] {
   const response = new ServerResponse(new IncomingMessage(new Socket()));
-  withSecurityHeaders(response.req, response, () => undefined);
+  withSecurityHeaders(avatarHosts)(response.req, response, () => undefined);
   return headersOf(response);
-})();
+}
 
 /** JSON needs but few of them, and each costs a game client and a server something in every answer. */
 const headersOfApi: readonly [string, string][] = [
   ['Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'"],
   ['X-Frame-Options', 'DENY'],
-  ...headersOfPages.filter(([name]) =>
+  ...headersOfPages([]).filter(([name]) =>
     ['strict-transport-security', 'x-content-type-options'].includes(name),
   ),
 ];
@@ -91,6 +98,7 @@ function requestIdOf({ headers }: IncomingMessage): string {
 export function createApp(deps: AppDeps): RequestListener {
   const { config, log, metrics, security, shedder, admission, routes, pages } = deps;
   const app = new Koa();
+  const pageHeaders = headersOfPages(config.AVATAR_HOSTS);
   const durations = metrics.histogram(
     'laurel_http_request_duration_seconds',
     'Time to answer, by route and status.',
@@ -123,8 +131,7 @@ export function createApp(deps: AppDeps): RequestListener {
     ctx.state['ip'] = ip;
     const section = sectionOf(ctx.path);
     ctx.state['section'] = section;
-    for (const [name, value] of section === '' ? headersOfPages : headersOfApi)
-      ctx.res.setHeader(name, value);
+    for (const [name, value] of section === '' ? pageHeaders : headersOfApi) ctx.res.setHeader(name, value);
     try {
       if (ctx.url.length > MAX_URL)
         throw new Problem('INVALID_REQUEST', `The address is longer than ${MAX_URL} characters.`);
@@ -174,12 +181,13 @@ export function createApp(deps: AppDeps): RequestListener {
     ctx.method === 'POST' && ctx.get('origin') === '' ? next() : answerOrigins(ctx, next),
   );
 
+  const refused = new RefusedTokens(config.RATE_LIMIT_IP_PER_MINUTE);
   const sections = new Map<string, Router>();
   for (const route of routes) {
     const path = PREFIX + route.path;
     const router = sections.get(sectionOf(path)) ?? new Router();
     sections.set(sectionOf(path), router);
-    router[route.method](path, shedder.guard(route, serve(route, deps, kept)));
+    router[route.method](path, shedder.guard(route, serve(route, deps, kept, refused)));
   }
   app.use(dispatchBySection(sections));
   for (const page of pages) app.use(page);
@@ -263,12 +271,15 @@ function serve(
   route: Route,
   { authenticate, admission, security, writes }: AppDeps,
   kept: KeptReplies,
+  refused: RefusedTokens,
 ): Koa.Middleware {
   const addressed = addressReader(route);
   const checkBody = route.body && validator('body', route.body);
   return async (ctx) => {
-    const caller = await authenticate(ctx, route.access);
     const ip = ctx.state['ip'] as string;
+    const caller = await authenticate(ctx, route.access).catch((error: unknown) => {
+      throw error instanceof Problem && ctx.get('authorization') !== '' ? refused.answer(error, ip) : error;
+    });
     if (route.read) {
       const userId = caller && { userId: caller.profile.userId };
       ctx.set(await (kept.verdictOn(ctx.req) ?? admission.admitRead({ kind: 'read', ip, ...userId })));

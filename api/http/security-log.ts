@@ -1,5 +1,7 @@
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
+import { countedAddress } from '../../common/client-ip.ts';
+import { LineSampler } from './line-sampler.ts';
 import type { Problem, ProblemCode } from './problem.ts';
 
 /** Refusals that tell of an attack, or of a client that is broken like one. Other refusals are everyday matters. */
@@ -31,7 +33,13 @@ export interface SecurityContext {
   readonly [detail: string]: string | number | undefined;
 }
 
-/** What an operator watches for attacks: one counter by event, and one structured line each. */
+/** What administrators do is told line by line. */
+const neverSampled = new Set(['admin_action', 'admin_signed_in']);
+
+/**
+ * What an operator watches for attacks: one counter by event, and one structured line each; of a flood the first lines of each
+ * event and address, and a line that says how many more there were.
+ */
 export function createSecurityLog(log: Logger, metrics: Metrics) {
   const channel = log.child({ channel: 'security' });
   const counter = metrics.counter(
@@ -42,8 +50,16 @@ export function createSecurityLog(log: Logger, metrics: Metrics) {
   // Known from the start, so that a rate can be taken of the first one.
   for (const event of new Set(Object.values(eventOf))) counter.inc({ event }, 0);
 
+  const sampler = new LineSampler(({ event, address: ip, left }) =>
+    channel.warn(
+      { event, ...(ip !== undefined && { ip }), leftOut: left },
+      'security events left out of the log',
+    ),
+  );
+
   const record = (event: string, context: SecurityContext): void => {
     counter.inc({ event });
+    if (!neverSampled.has(event) && !sampler.allows(event, countedAddress(context.ip))) return;
     channel.warn({ event, ...context }, 'security event');
   };
   return {
@@ -59,6 +75,8 @@ export function createSecurityLog(log: Logger, metrics: Metrics) {
         ...(reason !== undefined && { reason }),
       });
     },
+    /** Tells of what was left out so far. */
+    stop: (): void => sampler.stop(),
   };
 }
 

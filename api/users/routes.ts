@@ -7,7 +7,6 @@ import { userIdPattern } from '../../common/ids.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Database } from '../../common/postgres.ts';
 import type { Queues } from '../../common/queues.ts';
-import { avatarUrlSchema } from '../../common/users/names.ts';
 import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
 import { Problem } from '../http/problem.ts';
@@ -32,6 +31,8 @@ export interface UserDeps {
   readonly admission: AdmissionControl;
   /** what is accepted as a user name */
   readonly usernames: Joi.StringSchema;
+  /** what is accepted as the address of an avatar */
+  readonly avatarUrls: Joi.StringSchema;
   /** the pool of reads, which cannot take the connections that play needs */
   readonly reads: Database;
   readonly exports: Exports;
@@ -105,7 +106,7 @@ export function userRoutes(deps: UserDeps): Route[] {
       access: 'player',
       body: Joi.object({
         username: usernames,
-        avatarUrl: avatarUrlSchema.allow(null),
+        avatarUrl: deps.avatarUrls.allow(null),
         allowSpectators: Joi.boolean(),
       }).min(1),
       responses: { 200: { description: 'The changed user', schema: own } },

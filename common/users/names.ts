@@ -80,8 +80,24 @@ export const createUsernameSchema = (withEmoji: boolean): Joi.StringSchema =>
 /** As most installations have it: without emoji. */
 export const usernameSchema = createUsernameSchema(false);
 
-/** An avatar from outside: an https URL, so that it can be shown on any page. */
-export const avatarUrlSchema = Joi.string()
-  .uri({ scheme: ['https'] })
-  .max(2000)
-  .description('https only');
+/**
+ * An avatar from outside: an https URL, so that it can be shown on any page.
+ *
+ * @param hosts where it may be, as `cdn.example.com`; none = anywhere
+ */
+export const createAvatarUrlSchema = (hosts: readonly string[]): Joi.StringSchema => {
+  const schema = Joi.string()
+    .uri({ scheme: ['https'] })
+    .max(2000);
+  if (hosts.length === 0) return schema.description('https only');
+  const allowed = new Set(hosts.map((host) => host.toLowerCase()));
+  return schema
+    .custom((url: string, helpers) =>
+      URL.canParse(url) && allowed.has(new URL(url).host.toLowerCase()) ? url : helpers.error('avatar.host'),
+    )
+    .messages({ 'avatar.host': `{{#label}} must be on one of these hosts: ${hosts.join(', ')}` })
+    .description(`https only, on ${hosts.join(', ')}`);
+};
+
+/** As most installations have it: from anywhere. */
+export const avatarUrlSchema = createAvatarUrlSchema([]);

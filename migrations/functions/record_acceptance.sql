@@ -8,7 +8,7 @@ declare
 begin
   -- An erasure waits for this lock and clears the payload, or has been done, and the payload is cleared here.
   if (select erased_at is not null from users where id = job ->> 'userId' for share) then
-    job := job || '{"ip": null, "userAgent": null}';
+    job := (job - 'metadata') || '{"ip": null, "userAgent": null}';
   end if;
   select * into action from actions where id = job ->> 'actionId' for update;
   if action.user_id <> job ->> 'userId' then

@@ -7,8 +7,9 @@ declare
 begin
   delete from sessions where user_id = target;
   delete from friends where user_id = target or friend_id = target;
-  update queued_completions set payload = payload || '{"ip": null, "userAgent": null}'
-  where user_id = target and (payload ->> 'ip' is not null or payload ->> 'userAgent' is not null);
+  update queued_completions set payload = (payload - 'metadata') || '{"ip": null, "userAgent": null}'
+  where user_id = target
+    and (payload ->> 'ip' is not null or payload ->> 'userAgent' is not null or payload ->> 'metadata' is not null);
   update ledger set reason = null where user_id = target and reason is not null;
   -- Of what administrators did about the user, figures and ids stay, and nothing that somebody has written.
   update audit_log set details = kept.details
@@ -21,6 +22,11 @@ begin
     group by a.id
   ) kept
   where audit_log.id = kept.id and audit_log.details <> kept.details;
+  -- The first answers that administrators' requests are repeated with.
+  if to_regclass('idempotency_keys') is not null then
+    update idempotency_keys set response = response #- '{body,reason}', outcome = outcome - 'reason'
+    where response #>> '{body,userId}' = target and jsonb_typeof(outcome) = 'object';
+  end if;
   update actions set ip = null, user_agent = null, metadata = null, completion_metadata = null
   where id in (
     select id from actions

@@ -28,7 +28,7 @@ export async function finishErasures(db: Database, queues: Queues): Promise<numb
   return open.length;
 }
 
-/** Takes ended jobs of erased users away, and address and user agent out of those that wait. */
+/** Takes ended jobs of erased users away, and address, user agent and metadata out of those that wait. */
 async function clearJobs(queues: Queues, erased: ReadonlySet<string>): Promise<void> {
   const partitions = new Set([...erased].map((userId) => partitionOf(userId, queues.partitions.length)));
   for (const partition of partitions) {
@@ -58,6 +58,9 @@ async function clearJobs(queues: Queues, erased: ReadonlySet<string>): Promise<v
 
 async function clearWaiting(job: Job<PartitionJob>): Promise<void> {
   const { data } = job;
-  if (data.kind !== 'completion' || (data.ip === null && data.userAgent === null)) return;
-  await job.updateData({ ...data, ip: null, userAgent: null }).catch(() => undefined);
+  if (data.kind !== 'completion') return;
+  const { metadata, ...rest } = data;
+  if (data.ip === null && data.userAgent === null && metadata === undefined) return;
+  // None of these is signed: the job stays good.
+  await job.updateData({ ...rest, ip: null, userAgent: null }).catch(() => undefined);
 }

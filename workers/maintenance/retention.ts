@@ -19,8 +19,8 @@ const addresses = {
     )`,
   queued: `
     update queued_completions set payload = payload || '{"ip": null, "userAgent": null}'
-    where action_id in (
-      select action_id from queued_completions
+    where (action_id, user_id) in (
+      select action_id, user_id from queued_completions
       where (payload ->> 'ip' is not null or payload ->> 'userAgent' is not null)
         and accepted_at < now() - make_interval(days => :days)
       limit :most
@@ -85,7 +85,7 @@ async function forgetMetadata(db: Database, signal: AbortSignal | undefined): Pr
          ) r
        ),
        clearing as (
-         update actions set metadata = null
+         update actions set metadata = null, completion_metadata = null
          where metadata is not null and started_at >= :from and started_at <= (select until from step) and started_at < :target
            and status in ('started', 'expired', 'cancelled', 'rejected')
          returning 1
