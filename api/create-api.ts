@@ -3,6 +3,7 @@ import { ArchiveTable } from '../common/board/archive-table.ts';
 import { BoardIndex } from '../common/board/board-index.ts';
 import { BoardReader } from '../common/board/board-reader.ts';
 import { Catalog } from '../common/catalog.ts';
+import { Clock } from '../common/clock.ts';
 import type { Config } from '../common/config.ts';
 import { ActionAnnouncer, EventListener } from '../common/events.ts';
 import { Features } from '../common/features.ts';
@@ -141,6 +142,14 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
   });
   shutdown.defer('shedding', () => Promise.resolve(shedder.close()));
 
+  const clock = new Clock(redis, log);
+  shutdown.defer('clock', () => Promise.resolve(clock.stop()));
+  metrics.gauge(
+    'laurel_clock_skew_seconds',
+    'How far this process’s clock is ahead of Redis’s, which stamps starts and completions.',
+    [],
+    (gauge) => gauge.set(clock.skewSeconds),
+  );
   const accessTokens = new AccessTokens(config);
   const tokenUsers = createTokenUsers(config, db, directory);
   const users = new Users(db, directory, reservedNames(config.ADMIN_USERNAME));
@@ -162,6 +171,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     directory.start(events),
     boards.start(events),
     completions.start(events),
+    clock.start(),
     ...(config.SHED_BACKLOG_MS > 0 ? [backlog.start()] : []),
   ]);
   if (config.SHED_LOOP_DELAY_MS > 0) loopDelay.start();
@@ -179,6 +189,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
       catalog,
       features,
       announcer: new ActionAnnouncer(redis),
+      clock,
       tokenTtlSeconds: config.ACTION_TOKEN_TTL_SECONDS,
       waitMs: config.COMPLETE_WAIT_MS,
     }),
@@ -236,11 +247,15 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
       ...(options.webRoot === undefined ? [] : webPages(options.webRoot, options.demo)),
     ],
   });
-  const health = createHealth(metrics, {
-    postgres: async () => (await db.raw('select 1'), true),
-    redis: async () => (await redis.ping()) === 'PONG',
-    catalog: () => catalog.loaded,
-  });
+  const health = createHealth(
+    metrics,
+    {
+      postgres: async () => (await db.raw('select 1'), true),
+      redis: async () => (await redis.ping()) === 'PONG',
+      catalog: () => catalog.loaded,
+    },
+    () => clock.warnings,
+  );
   return {
     handle: (request, response) => {
       if (!health.handle(request, response)) answer(request, response);

@@ -15,6 +15,9 @@ export interface Action {
   readonly expiresAt: number;
   readonly completedAt: number | null;
   readonly result: CompletionResult | null;
+  /** what the game said at the start, and with the completion */
+  readonly metadata: Record<string, unknown> | null;
+  readonly completionMetadata: Record<string, unknown> | null;
 }
 
 interface ActionRow {
@@ -27,6 +30,10 @@ interface ActionRow {
   started_at: Date;
   expires_at: Date;
   completed_at: Date | null;
+  /** completed so lately that its ranks may be on their way, by the clock that stamped it */
+  is_recent: boolean | null;
+  metadata: Record<string, unknown> | null;
+  completion_metadata: Record<string, unknown> | null;
   transaction_id: string | null;
   before: string;
   after: string;
@@ -58,7 +65,7 @@ export class ActionViews {
     const action = toAction(row);
     // Between the commit and the writing down of its ranks, Redis has the whole answer.
     const whole = parseResult(kept);
-    if (action.status === 'completed' && !whole && row.ranked_action === null && isRecent(action)) {
+    if (action.status === 'completed' && !whole && row.ranked_action === null && row.is_recent === true) {
       // Not yet there either: nobody is told of a result that will turn out to be another.
       return { ...action, status: 'queued', completedAt: null, result: null };
     }
@@ -95,6 +102,9 @@ export class ActionViews {
         'a.started_at',
         'a.expires_at',
         'a.completed_at',
+        this.#db.raw('a.completed_at > now() - make_interval(secs => ?) as is_recent', [PUBLISHED_AFTER_S]),
+        'a.metadata',
+        'a.completion_metadata',
         'l.id as transaction_id',
         'l.before',
         'l.after',
@@ -107,8 +117,7 @@ export class ActionViews {
 }
 
 /** How long a result may take from its commit to Redis; after that its ranks are lost. */
-const PUBLISHED_AFTER_MS = 3000;
-const isRecent = ({ completedAt }: Action): boolean => Date.now() - (completedAt ?? 0) < PUBLISHED_AFTER_MS;
+const PUBLISHED_AFTER_S = 3;
 
 function toAction(row: ActionRow): Action {
   const completedAt = row.completed_at?.getTime() ?? null;
@@ -135,6 +144,8 @@ function toAction(row: ActionRow): Action {
             transactionId: row.transaction_id,
             completedAt: new Date(completedAt).toISOString(),
           },
+    metadata: row.metadata,
+    completionMetadata: row.completion_metadata,
   };
 }
 
@@ -151,4 +162,6 @@ export const presentAction = (action: Action) => ({
   expiresAt: iso(action.expiresAt),
   completedAt: action.completedAt === null ? null : iso(action.completedAt),
   result: action.result,
+  metadata: action.metadata,
+  completionMetadata: action.completionMetadata,
 });

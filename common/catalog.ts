@@ -29,6 +29,8 @@ export interface ActionType {
   /** where it may be played; null = everywhere */
   readonly leaderboards: readonly string[] | null;
   readonly minDurationMs: number;
+  /** whether games may complete it by their own signature */
+  readonly clientSigned: boolean;
 }
 
 interface LeaderboardRow {
@@ -49,6 +51,7 @@ interface ActionTypeRow {
   difficulties: Record<string, number>;
   leaderboards: string[] | null;
   min_duration_ms: number;
+  client_signed: boolean;
 }
 
 /** How often the catalog is read again although nobody said that it changed: an event may have been missed. */
@@ -106,6 +109,10 @@ export class Catalog {
     return this.#actionTypes.get(key);
   }
 
+  get actionTypes(): readonly ActionType[] {
+    return [...this.#actionTypes.values()];
+  }
+
   get leaderboards(): readonly Leaderboard[] {
     return [...this.#leaderboards.values()];
   }
@@ -146,6 +153,7 @@ export class Catalog {
           difficulties: row.difficulties,
           leaderboards: row.leaderboards,
           minDurationMs: row.min_duration_ms,
+          clientSigned: row.client_signed,
         },
       ]),
     );

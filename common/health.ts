@@ -28,7 +28,12 @@ async function passes(check: Check): Promise<boolean> {
   }
 }
 
-export function createHealth(metrics: Metrics, checks: Readonly<Record<string, Check>>): Health {
+/** @param warnings what an operator should know of a tier that can serve all the same */
+export function createHealth(
+  metrics: Metrics,
+  checks: Readonly<Record<string, Check>>,
+  warnings: () => readonly string[] = () => [],
+): Health {
   const json = (response: ServerResponse, status: number, body: unknown): void => {
     response
       .writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
@@ -42,6 +47,7 @@ export function createHealth(metrics: Metrics, checks: Readonly<Record<string, C
     json(response, ok ? 200 : 503, {
       status: ok ? 'ready' : 'not ready',
       checks: Object.fromEntries(results),
+      ...(warnings().length > 0 && { warnings: warnings() }),
     });
   };
   return {

@@ -69,6 +69,11 @@ export class RedisNames {
     return `${this.prefix}:{${userId}}:open`;
   }
 
+  /** A user's last client-signed completion of a type. */
+  lastSigned(userId: string, type: string): string {
+    return `${this.prefix}:{${userId}}:signed:${type}`;
+  }
+
   /** What the keys of limits of a user, an address or a login name begin with. */
   limits(subject: string): string {
     return `${this.prefix}:{${subject}}`;

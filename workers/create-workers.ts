@@ -2,6 +2,7 @@ import { Worker, type Job } from 'bullmq';
 import { BoardIndex } from '../common/board/board-index.ts';
 import { BoardTable } from '../common/board/board-table.ts';
 import { Catalog } from '../common/catalog.ts';
+import { Clock } from '../common/clock.ts';
 import { ConfigError, type Config } from '../common/config.ts';
 import { EventListener } from '../common/events.ts';
 import { createHealth, type Health } from '../common/health.ts';
@@ -96,7 +97,16 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
   const ledger = new Ledger(db, { signatures, aside });
   const recorder = new RankRecorder(ledger, log);
   shutdown.defer('ranks', () => recorder.close());
-  const publisher = new Publisher(redis, index, table, recorder);
+  const clock = new Clock(redis, log);
+  shutdown.defer('clock', () => Promise.resolve(clock.stop()));
+  await clock.start();
+  metrics.gauge(
+    'laurel_clock_skew_seconds',
+    'How far this process’s clock is ahead of Redis’s, which stamps starts and completions.',
+    [],
+    (gauge) => gauge.set(clock.skewSeconds),
+  );
+  const publisher = new Publisher(redis, index, table, recorder, () => clock.now());
 
   const batchSizes = metrics.histogram(
     'laurel_completion_batch_size',
@@ -212,12 +222,16 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
   });
 
   return {
-    health: createHealth(metrics, {
-      postgres: async () => (await db.raw('select 1'), true),
-      redis: async () => (await redis.ping()) === 'PONG',
-      catalog: () => catalog.loaded,
-      boards: async () => (await index.incomplete(expectedBoards(catalog))).length === 0,
-    }),
+    health: createHealth(
+      metrics,
+      {
+        postgres: async () => (await db.raw('select 1'), true),
+        redis: async () => (await redis.ping()) === 'PONG',
+        catalog: () => catalog.loaded,
+        boards: async () => (await index.incomplete(expectedBoards(catalog))).length === 0,
+      },
+      () => clock.warnings,
+    ),
     close: () => shutdown.run(),
   };
 }

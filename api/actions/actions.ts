@@ -87,12 +87,31 @@ export class Actions {
     return this.#lists.list(userId, status, limit, after);
   }
 
-  /** Whether a client-signed completion may not use an id: another user has it, or an action that the server started. */
-  async isTaken(userId: string, actionId: string): Promise<boolean> {
-    const action = await this.#db<{ id: string; user_id: string; source: string }>('actions')
-      .where({ id: actionId })
-      .first('user_id', 'source');
-    return action !== undefined && (action.user_id !== userId || action.source !== 'client');
+  /**
+   * What stands against a client-signed completion: whether its id is taken (another user has it, or an action that the server
+   * started), and when the user's last completion of the type was accepted, ms since the epoch, 0 when that is longer ago.
+   */
+  async beforeSigned(
+    userId: string,
+    actionId: string,
+    type: string,
+    withinMs: number,
+  ): Promise<{ taken: boolean; lastAt: number }> {
+    const { rows } = await this.#db.raw<{ rows: { taken: boolean; last: string | null }[] }>(
+      `select
+         exists (select from actions where id = :actionId and (user_id <> :userId or source <> 'client')) as taken,
+         (select max(at) from (
+           select epoch_ms(accepted_at) as at from ledger
+           where user_id = :userId and type = :type and action_id <> :actionId
+             and accepted_at > now() - make_interval(secs => :within)
+           union all
+           select epoch_ms(accepted_at) from queued_completions
+           where user_id = :userId and payload -> 'client' ->> 'type' = :type and action_id <> :actionId and dead_at is null
+         ) past where :withinMs > 0) as last`,
+      // A minute more, as the clocks of Postgres and Redis may differ.
+      { userId, actionId, type, within: withinMs / 1000 + 60, withinMs },
+    );
+    return { taken: rows[0]?.taken ?? false, lastAt: Number(rows[0]?.last ?? 0) };
   }
 
   /** Cancels an open action. @returns its status afterwards; undefined when the user has no such action */

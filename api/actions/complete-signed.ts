@@ -18,12 +18,19 @@ import { priceOf } from './pricing.ts';
 
 const TIMESTAMP_TOLERANCE_MS = 300_000;
 
+/** What a timestamp says, ms since the epoch. Without a zone it is UTC, wherever the server stands; NaN when it is none. */
+export const instantOf = (timestamp: string): number =>
+  Date.parse(
+    /[T ]/i.test(timestamp) && !/(?:Z|[+-]\d{2}:?\d{2})$/i.test(timestamp) ? `${timestamp}Z` : timestamp,
+  );
+
 /** `POST /completions` */
 export function completeSignedRoute({
   actions,
   completions,
   sessions,
   catalog,
+  clock,
   features,
   waitMs,
 }: ActionDeps): Route {
@@ -38,7 +45,7 @@ export function completeSignedRoute({
     tag: 'Actions',
     summary: 'Complete an action, signed by the client',
     description:
-      'For games that cannot call home first. `signature` is the hex HMAC-SHA256, with the login’s `signingKey` as UTF-8 text, of actionId.type.leaderboard.timestamp joined by full stops.',
+      'For games that cannot call home first, and action types for which an administrator allows it (`clientSigned`). At least `minDurationMs` lie between two of a type. `signature` is the hex HMAC-SHA256, with the login’s `signingKey` as UTF-8 text, of actionId.type.leaderboard.timestamp joined by full stops.',
     access: 'player',
     sacrifice: 'signed_completion',
     body: Joi.object({
@@ -53,7 +60,9 @@ export function completeSignedRoute({
       ...completionProblems,
       'UNKNOWN_ACTION_TYPE',
       'UNKNOWN_LEADERBOARD',
+      'CLIENT_SIGNING_OFF',
       'SIGNATURE_INVALID',
+      'TOO_MANY_OPEN_ACTIONS',
       'TIMESTAMP_OUT_OF_RANGE',
       'ACTION_ID_TAKEN',
     ],
@@ -69,6 +78,12 @@ export function completeSignedRoute({
         undefined,
         identity,
       );
+      if (!type.clientSigned) {
+        throw new Problem(
+          'CLIENT_SIGNING_OFF',
+          'The game may not sign completions of this action type. Start it with POST /actions; an administrator can allow it for the type (`clientSigned`).',
+        );
+      }
       const text = [body.actionId, body.type, board, body.timestamp].join('.');
       let genuine: boolean;
       try {
@@ -81,7 +96,7 @@ export function completeSignedRoute({
           'SIGNATURE_INVALID',
           'The signature was not made with the signing key of this login.',
         );
-      if (!(Math.abs(Date.now() - Date.parse(body.timestamp)) <= TIMESTAMP_TOLERANCE_MS)) {
+      if (!(Math.abs(clock.now() - instantOf(body.timestamp)) <= TIMESTAMP_TOLERANCE_MS)) {
         throw new Problem(
           'TIMESTAMP_OUT_OF_RANGE',
           'The timestamp must be within 5 minutes of the server’s time.',
@@ -89,8 +104,9 @@ export function completeSignedRoute({
       }
       const actionId = body.actionId.toLowerCase();
       // Refused before it is queued: a job of this id would stand in the way of the action's own completion.
-      if (await actions.isTaken(profile.userId, actionId))
-        throw new Problem('ACTION_ID_TAKEN', 'Another action has this id. Use a new one.');
+      const { minDurationMs } = type;
+      const before = await actions.beforeSigned(profile.userId, actionId, type.key, minDurationMs);
+      if (before.taken) throw new Problem('ACTION_ID_TAKEN', 'Another action has this id. Use a new one.');
       const answer = await completions.complete(
         {
           actionId,
@@ -104,6 +120,12 @@ export function completeSignedRoute({
             points,
             ...(difficulty !== null && { difficulty }),
           },
+        },
+        {
+          leaderboard: leaderboard.key,
+          opensAt: leaderboard.opensAt,
+          closesAt: leaderboard.closesAt,
+          spacing: { type: type.key, ms: minDurationMs, lastAt: before.lastAt },
         },
         preferredWait(input.header('prefer'), waitMs),
         setAll(input),

@@ -1,6 +1,6 @@
 import Joi from 'joi';
-import type { ActionType } from '../../common/catalog.ts';
 import { tokenHash } from '../../common/identity/action-tokens.ts';
+import { tokenExpired } from '../admission/admission.ts';
 import { Problem } from '../http/problem.ts';
 import { route, signedIn, type Route } from '../http/route.ts';
 import {
@@ -15,21 +15,15 @@ import {
   type ActionDeps,
 } from './parts.ts';
 
-const tooFast = (type: ActionType | undefined, startedAt: number): void => {
-  const wait = (type?.minDurationMs ?? 0) - (Date.now() - startedAt);
-  if (wait > 0) {
-    throw new Problem(
-      'ACTION_TOO_FAST',
-      `This action takes at least ${type?.minDurationMs ?? 0} ms. Complete it when it is done.`,
-      {
-        retryAfter: wait / 1000,
-      },
-    );
-  }
-};
-
 /** `POST /actions/:actionId/complete` */
-export function completeRoute({ completions, actionTokens, catalog, features, waitMs }: ActionDeps): Route {
+export function completeRoute({
+  completions,
+  actionTokens,
+  catalog,
+  clock,
+  features,
+  waitMs,
+}: ActionDeps): Route {
   return route<{ actionId: string }, unknown, { actionToken: string; metadata?: Record<string, unknown> }>({
     method: 'post',
     path: '/actions/:actionId/complete',
@@ -49,7 +43,6 @@ export function completeRoute({ completions, actionTokens, catalog, features, wa
       'ACTION_TOKEN_INVALID',
       'ACTION_TOKEN_EXPIRED',
       'ACTION_TOKEN_NOT_YOURS',
-      'ACTION_TOO_FAST',
       'ACTION_NOT_FOUND',
     ],
     async handle(input) {
@@ -68,13 +61,28 @@ export function completeRoute({ completions, actionTokens, catalog, features, wa
       ) {
         throw new Problem('ACTION_TOKEN_INVALID', 'The action token was not signed for this action.');
       }
-      if (claims.expiresAt <= Date.now())
-        throw new Problem('ACTION_TOKEN_EXPIRED', 'The action token has expired. Start the action again.');
-      if (claims.userId !== userId)
+      if (claims.userId !== userId) {
+        if (claims.expiresAt <= clock.now()) throw tokenExpired();
         throw new Problem('ACTION_TOKEN_NOT_YOURS', 'The action was started by another user.');
-      tooFast(catalog.actionType(claims.type), claims.startedAt);
+      }
+      const board = catalog.leaderboard(claims.leaderboard);
+      const minDurationMs = catalog.actionType(claims.type)?.minDurationMs ?? 0;
       const answer = await completions.complete(
-        { actionId: params.actionId, userId, tokenHash: tokenHash(body.actionToken), ip, userAgent },
+        {
+          actionId: params.actionId,
+          userId,
+          tokenHash: tokenHash(body.actionToken),
+          ip,
+          userAgent,
+          ...(body.metadata && { metadata: JSON.stringify(body.metadata) }),
+        },
+        {
+          leaderboard: claims.leaderboard,
+          opensAt: null,
+          closesAt: board?.closesAt ?? null,
+          expiresAt: claims.expiresAt,
+          ...(minDurationMs > 0 && { earliest: claims.startedAt + minDurationMs }),
+        },
         preferredWait(input.header('prefer'), waitMs),
         setAll(input),
       );

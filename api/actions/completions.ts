@@ -5,7 +5,7 @@ import { newId } from '../../common/ids.ts';
 import type { JobSignatures } from '../../common/job-signatures.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { CompletionJob, CorrectionJob, Queues } from '../../common/queues.ts';
-import type { AdmissionControl } from '../admission/admission.ts';
+import type { AdmissionControl, Terms } from '../admission/admission.ts';
 import { Problem, unavailable } from '../http/problem.ts';
 import type { Actions } from './actions.ts';
 
@@ -57,18 +57,22 @@ export class Completions {
    */
   async complete(
     completion: VerifiedCompletion,
+    terms: Terms,
     waitMs: number,
     setHeaders: (headers: Record<string, string>) => void,
   ): Promise<CompletionAnswer> {
     const { admission, queues, signatures } = this.#deps;
     const { userId, actionId } = completion;
-    const admitted = await admission.admit({
-      kind: 'complete',
-      ip: completion.ip ?? '',
-      userId,
-      actionId,
-      holdMs: waitMs + PENDING_MARGIN_MS,
-    });
+    const admitted = await admission
+      .admit({
+        kind: completion.client ? 'signed' : 'complete',
+        ip: completion.ip ?? '',
+        userId,
+        actionId,
+        holdMs: waitMs + PENDING_MARGIN_MS,
+        terms,
+      })
+      .catch((error: unknown) => this.#orFirstAnswer(error, completion));
     if (!admitted.admitted) {
       const result = parseResult(admitted.known);
       throw result ? alreadyCompleted(result) : inProgress();
@@ -88,7 +92,7 @@ export class Completions {
       await queues.enqueueCompletion(job);
     } catch (error) {
       reply.cancel();
-      await admission.release(userId, actionId).catch(() => undefined);
+      await admission.release(userId, actionId, completion.client?.type).catch(() => undefined);
       throw unavailable('The completion cannot be queued right now.', error);
     }
     const answer = await reply.promise;
@@ -115,6 +119,15 @@ export class Completions {
     }
     const answer = await reply.promise;
     if (answer && !('result' in answer)) read(answer);
+  }
+
+  /** A replay on a board that has closed since is still a replay, also when Redis has forgotten the first answer. */
+  async #orFirstAnswer(error: unknown, { userId, actionId }: VerifiedCompletion): Promise<never> {
+    if (error instanceof Problem && error.code === 'LEADERBOARD_CLOSED') {
+      const known = await this.#deps.actions.find(userId, actionId);
+      if (known?.result) throw alreadyCompleted(known.result);
+    }
+    throw error;
   }
 
   /** The wait is over without a reply: the acceptance is made durable, so that no fault can lose it. */

@@ -2,8 +2,10 @@ import Joi from 'joi';
 import { actionStatuses } from '../../common/actions.ts';
 import type { Catalog } from '../../common/catalog.ts';
 import type { ActionAnnouncer } from '../../common/events.ts';
+import type { Clock } from '../../common/clock.ts';
 import type { Features } from '../../common/features.ts';
 import type { ActionTokens } from '../../common/identity/action-tokens.ts';
+import { MAX_METADATA } from '../../common/queues.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
 import { Problem } from '../http/problem.ts';
 import type { Input, Reply, ResponseDoc } from '../http/route.ts';
@@ -21,6 +23,8 @@ export interface ActionDeps {
   readonly actionTokens: ActionTokens;
   readonly sessions: Sessions;
   readonly catalog: Catalog;
+  /** Redis's time, for answers that no script gives */
+  readonly clock: Clock;
   readonly features: Features;
   /** lifetime of an action token */
   readonly tokenTtlSeconds: number;
@@ -33,9 +37,14 @@ const RETRY_AFTER_S = 1;
 /** Read-only mode is turned on for minutes, not for moments. */
 const READ_ONLY_RETRY_S = 30;
 
-export const metadata = Joi.object()
-  .unknown(true)
-  .description('free for the game’s use; `difficulty` picks the type’s multiplier');
+const freely = Joi.object().unknown(true);
+export const metadata = freely
+  .custom((value: unknown, helpers) =>
+    Buffer.byteLength(JSON.stringify(value)) > MAX_METADATA
+      ? helpers.message({ custom: `must be at most ${MAX_METADATA} bytes as JSON` })
+      : value,
+  )
+  .description('free for the game’s use, at most 1 KB as JSON; `difficulty` picks the type’s multiplier');
 export const actionType = Joi.string().max(64).required();
 export const actionIdParams = Joi.object({ actionId: Joi.string().max(64).required() });
 export const status = Joi.string().valid(...actionStatuses);
@@ -50,6 +59,8 @@ export const actionSchema = Joi.object({
   expiresAt: schemas.instant.required(),
   completedAt: schemas.nullable(schemas.instant).required(),
   result: schemas.completionResult.allow(null).required(),
+  metadata: schemas.nullable(freely).required().description('what was sent at the start'),
+  completionMetadata: schemas.nullable(freely).required().description('what was sent with the completion'),
 }).id('Action');
 const queuedSchema = Joi.object({
   actionId: Joi.string().required(),
@@ -76,6 +87,8 @@ export const completionProblems = [
   'ACTION_ALREADY_COMPLETED',
   'ACTION_IN_PROGRESS',
   'ACTION_CANCELLED',
+  'ACTION_TOO_FAST',
+  'LEADERBOARD_CLOSED',
   'ACTION_REJECTED',
   'VERIFICATION_REQUIRED',
   'RATE_LIMITED',

@@ -5,10 +5,17 @@ import { completeRoute } from './complete.ts';
 import type { ActionDeps } from './parts.ts';
 import { listRoute, readRoute } from './read.ts';
 import { startRoute } from './start.ts';
+import { actionTypesRoute } from './types.ts';
 
 /** Everything a player does with actions, one file a route. */
 export function actionRoutes(deps: ActionDeps): Route[] {
-  return [startRoute, listRoute, readRoute, completeRoute, cancelRoute, completeSignedRoute].map((make) =>
-    make(deps),
-  );
+  return [
+    actionTypesRoute,
+    startRoute,
+    listRoute,
+    readRoute,
+    completeRoute,
+    cancelRoute,
+    completeSignedRoute,
+  ].map((make) => make(deps));
 }

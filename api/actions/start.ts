@@ -56,6 +56,7 @@ export function startRoute({
       ...callerProblems,
       'UNKNOWN_ACTION_TYPE',
       'UNKNOWN_LEADERBOARD',
+      'LEADERBOARD_CLOSED',
       'RATE_LIMITED',
       'TOO_MANY_OPEN_ACTIONS',
       'UNAVAILABLE',
@@ -74,9 +75,18 @@ export function startRoute({
       );
       const actionId = newId();
       const ttlMs = tokenTtlSeconds * 1000;
-      const admitted = await admission.admit({ kind: 'start', ip, userId, actionId, holdMs: ttlMs });
-      if (admitted.admitted) setAll(input)(admitted.headers);
-      const startedAt = Date.now();
+      const admitted = await admission.admit({
+        kind: 'start',
+        ip,
+        userId,
+        actionId,
+        holdMs: ttlMs,
+        terms: { leaderboard: leaderboard.key, opensAt: leaderboard.opensAt, closesAt: leaderboard.closesAt },
+      });
+      if (!admitted.admitted) throw new Error('a start was taken for a replay');
+      setAll(input)(admitted.headers);
+      // Redis's clock stamps the start, as it stamps the completion: clocks of processes may differ.
+      const startedAt = admitted.at;
       // A token's life is counted in whole seconds.
       const expiresAt = Math.floor((startedAt + ttlMs) / 1000) * 1000;
       const terms = { type: type.key, leaderboard: leaderboard.key, points, startedAt, expiresAt };

@@ -5,6 +5,7 @@ import type { Redis } from '../../common/redis.ts';
 import { announce } from '../../common/events.ts';
 import { periods } from '../../common/periods.ts';
 import type { Database } from '../../common/postgres.ts';
+import { clippedPrices } from '../actions/pricing.ts';
 import { Problem } from '../http/problem.ts';
 import { route, signedIn, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
@@ -78,6 +79,10 @@ const actionTypes: Definition = {
         .nullable(Joi.array().items(key).unique().max(100))
         .description('where it may be played; null = everywhere'),
     },
+    clientSigned: {
+      column: 'client_signed',
+      schema: Joi.boolean().description('whether games may complete it by their own signature'),
+    },
     minDurationMs: { column: 'min_duration_ms', schema: Joi.number().integer().min(0).max(300_000) },
   },
   required: ['title', 'points'],
@@ -114,6 +119,17 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
     createdAt: schemas.instant.required(),
     updatedAt: schemas.instant.required(),
   }).id(`${id}Definition`);
+
+  const changedSchema = schema
+    .keys({
+      warnings: Joi.array()
+        .items(Joi.string())
+        .required()
+        .description('prices that a leaderboard does not pay in full'),
+    })
+    .id(`Changed${id}`);
+  const warnings = (changed: string): string[] =>
+    clippedPrices(catalog, name === 'leaderboard' ? { leaderboard: changed } : { type: changed });
 
   const present = (row: Row): Record<string, unknown> => ({
     key: row.key,
@@ -171,7 +187,7 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
       operationId: `create${id}`,
       summary: `Create ${one}`,
       body: Joi.object({ key: key.required(), ...bodyFields((field) => required.includes(field)) }),
-      responses: { 201: { description: 'Created', schema, headers: ['Location'] } },
+      responses: { 201: { description: 'Created', schema: changedSchema, headers: ['Location'] } },
       problems: ['KEY_TAKEN'],
       async handle(input) {
         const { body } = input;
@@ -199,7 +215,11 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
           return present(row);
         });
         await published();
-        return { status: 201, body: made, headers: { Location: `/api/v1${path}/${body.key}` } };
+        return {
+          status: 201,
+          body: { ...made, warnings: warnings(body.key) },
+          headers: { Location: `/api/v1${path}/${body.key}` },
+        };
       },
     }),
     route<{ key: string }, unknown, Record<string, unknown>>({
@@ -212,7 +232,7 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
       description: 'Holds for actions that start afterwards. Changing an archived one brings it back.',
       params: Joi.object({ key: key.required() }),
       body: Joi.object(bodyFields(() => false)).min(1),
-      responses: { 200: { description: 'Changed', schema } },
+      responses: { 200: { description: 'Changed', schema: changedSchema } },
       problems: [definition.unknown],
       async handle(input) {
         const { params, body } = input;
@@ -231,7 +251,7 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
           return present(row);
         });
         await published();
-        return { status: 200, body: changed };
+        return { status: 200, body: { ...changed, warnings: warnings(params.key) } };
       },
     }),
     route<{ key: string }>({

@@ -7,7 +7,7 @@ import { Problem, unavailable } from '../http/problem.ts';
 const admit = loadScript(new URL('lua/admit.lua', import.meta.url));
 
 /** What a request is, to the limits. */
-export type Kind = 'start' | 'complete' | 'read' | 'write' | 'cancel' | 'login' | 'register';
+export type Kind = 'start' | 'complete' | 'signed' | 'read' | 'write' | 'cancel' | 'login' | 'register';
 
 /** Somebody whose requests are counted together. */
 interface Subject {
@@ -23,11 +23,25 @@ interface Subject {
   readonly failures?: true;
 }
 
+/** What an action depends on that has to do with time: judged by Redis's clock, as acceptance is. Times are ms since the epoch. */
+export interface Terms {
+  readonly leaderboard: string;
+  readonly opensAt: number | null;
+  readonly closesAt: number | null;
+  /** complete: when its token expires */
+  readonly expiresAt?: number;
+  /** complete: when the minimum duration is over */
+  readonly earliest?: number;
+  /** signed: least time between two of a type, and when Postgres saw the last one */
+  readonly spacing?: { readonly type: string; readonly ms: number; readonly lastAt: number };
+}
+
 export interface Ask {
   readonly kind: Kind;
   readonly ip: string;
   readonly userId?: string;
   readonly actionId?: string;
+  readonly terms?: Terms;
   /** start: how long the action stays open; complete: how long it counts as under way, milliseconds */
   readonly holdMs?: number;
   /** login: what stands for the name and the address together */
@@ -56,6 +70,16 @@ const keepRefusals = (error: unknown): Problem => {
   if (error instanceof Problem && error.status === 429) return error;
   throw error;
 };
+
+export const tokenExpired = (): Problem =>
+  new Problem('ACTION_TOKEN_EXPIRED', 'The action token has expired. Start the action again.');
+const notOpen = (board: string): Problem =>
+  new Problem('UNKNOWN_LEADERBOARD', `The leaderboard ${JSON.stringify(board)} is not open yet.`);
+const boardClosed = (board: string): Problem =>
+  new Problem(
+    'LEADERBOARD_CLOSED',
+    `The leaderboard ${JSON.stringify(board)} is closed. Nothing counts on it any more; play on another.`,
+  );
 
 /** A minute, of one name from one address. */
 const LOGIN_FAILURES = 10;
@@ -100,7 +124,10 @@ export class AdmissionControl {
       keys.push(key, `${blockKey}:refusals`, `${blockKey}:until`, `${blockKey}:level`);
       limits.push(limit, blockAfter);
     }
-    const mode = ask.kind === 'start' || ask.kind === 'complete' ? ask.kind : 'other';
+    const { kind, terms } = ask;
+    const mode = kind === 'start' || kind === 'complete' || kind === 'signed' ? kind : 'other';
+    const spacing = terms?.spacing;
+    if (spacing) keys.push(this.#redis.names.lastSigned(userId, spacing.type));
     const globalRate = ask.kind === 'read' ? 0 : this.#config.RATE_LIMIT_GLOBAL_PER_SECOND;
     let reply: (string | number)[];
     try {
@@ -114,12 +141,18 @@ export class AdmissionControl {
         ask.holdMs ?? 0,
         globalRate,
         now ?? '',
+        terms?.expiresAt ?? 0,
+        terms?.earliest ?? 0,
+        terms?.opensAt ?? 0,
+        terms?.closesAt ?? 0,
+        spacing?.ms ?? 0,
+        spacing?.lastAt ?? 0,
         ...limits,
       )) as (string | number)[];
     } catch (error) {
       throw unavailable('The service cannot check its limits right now.', error);
     }
-    return this.#read(reply, subjects);
+    return this.#read(reply, subjects, terms);
   }
 
   /** As `admit`, for reads, which do not fail with Redis: without it nobody is counted. @returns the headers */
@@ -135,7 +168,7 @@ export class AdmissionControl {
     }
   }
 
-  #read(reply: (string | number)[], subjects: readonly Subject[]): Admission {
+  #read(reply: (string | number)[], subjects: readonly Subject[], terms?: Terms): Admission {
     const [verdict, ...rest] = reply;
     if (verdict === 'known') return { admitted: false, known: String(rest[0]) };
     if (verdict === 'ok')
@@ -144,6 +177,14 @@ export class AdmissionControl {
         at: Number(rest[0]),
         headers: limitHeaders(subjects, rest.slice(1).map(Number)),
       };
+    if (verdict === 'expired') throw tokenExpired();
+    if (verdict === 'early') throw notOpen(terms?.leaderboard ?? '');
+    if (verdict === 'closed') throw boardClosed(terms?.leaderboard ?? '');
+    if (verdict === 'fast') {
+      throw new Problem('ACTION_TOO_FAST', 'This action takes longer. Complete it when it is done.', {
+        retryAfter: Number(rest[0]) / 1000,
+      });
+    }
     if (verdict === 'open') {
       throw new Problem(
         'TOO_MANY_OPEN_ACTIONS',
@@ -172,10 +213,13 @@ export class AdmissionControl {
     throw new Problem('RATE_LIMITED', detail, { retryAfter, headers, security: { reason } });
   }
 
-  /** Forgets that a completion is under way, after it could not be enqueued. */
-  async release(userId: string, actionId: string): Promise<void> {
+  /** Forgets that a completion is under way, after it could not be enqueued. @param signedType of a client-signed one */
+  async release(userId: string, actionId: string, signedType?: string): Promise<void> {
     const key = this.#redis.names.action(userId, actionId);
     if ((await this.#redis.get(key)) === PENDING) await this.#redis.del(key);
+    if (signedType === undefined) return;
+    await this.closeAction(userId, actionId);
+    await this.#redis.del(this.#redis.names.lastSigned(userId, signedType));
   }
 
   /** An action that ended, or never began, is no longer open. */
@@ -224,6 +268,7 @@ export class AdmissionControl {
       case 'start':
         return [user('start', c.RATE_LIMIT_START_PER_MINUTE, 'play'), ...address('write', perIp, false)];
       case 'complete':
+      case 'signed':
         return [
           user('complete', c.RATE_LIMIT_COMPLETE_PER_MINUTE, 'play'),
           ...address('write', perIp, false),

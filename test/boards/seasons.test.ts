@@ -163,7 +163,7 @@ describe('seasons', () => {
       body: { period: 'all' },
     });
     await eventually(async () =>
-      expect((await player.start(api(), 'COMPLETE_TASK', 'game2')).body.code).to.equal('UNKNOWN_LEADERBOARD'),
+      expect((await player.start(api(), 'COMPLETE_TASK', 'game2')).body.code).to.equal('LEADERBOARD_CLOSED'),
     );
     const refused = await call(api(), 'POST', '/admin/leaderboards/global/close', {
       token: admin.token,

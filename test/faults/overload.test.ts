@@ -38,7 +38,7 @@ describe('more completions than the workers can do', function () {
   this.timeout(120_000);
   const stores = useStores();
   const env = { QUEUE_PARTITIONS: '2', SHED_BACKLOG_MS: '20', SHED_REQUESTS: '0', SHED_LOOP_DELAY_MS: '0' };
-  const system = useSystem(stores, { env });
+  const system = useSystem(stores, { env, clientSigned: true });
   const api = (): string => system.api[0]!.url;
   const started: RunningTier[] = [];
   after(() => Promise.all(started.map((tier) => tier.stop())));
@@ -130,7 +130,7 @@ describe('more requests than an API process can serve', function () {
     DATABASE_POOL_MAX: '20',
     CORS_ORIGINS: 'https://game.example',
   };
-  const system = useSystem(stores, { env });
+  const system = useSystem(stores, { env, clientSigned: true });
   const api = (): string => system.api[0]!.url;
   let player: Player;
   let friend: Player;

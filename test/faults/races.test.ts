@@ -12,7 +12,7 @@ import { Crowd, expectScores, withDatabase } from './crowd.ts';
 describe('a completion and what may cross its way', function () {
   this.timeout(60_000);
   const stores = useStores();
-  const system = useSystem(stores, { api: 2 });
+  const system = useSystem(stores, { api: 2, clientSigned: true });
   const api = (n = 0): string => system.api[n % 2]!.url;
 
   it('lets exactly one of cancelling and completing win, and the ledger says which', async () => {

@@ -28,6 +28,7 @@ describe('attacks', function () {
   const system = useSystem(stores, {
     api: 2,
     realtime: 1,
+    clientSigned: true,
     env: {
       get JWT_JWKS_URL() {
         return identity.url;

@@ -20,7 +20,7 @@ const outcome = ({ status, body }: Answer): string => `${status} ${body?.code ??
 describe('identity', function () {
   this.timeout(60_000);
   const stores = useStores();
-  const system = useSystem(stores, { api: 2, env: { JWT_TRUST_ADMIN_ROLE: 'true' } });
+  const system = useSystem(stores, { api: 2, clientSigned: true, env: { JWT_TRUST_ADMIN_ROLE: 'true' } });
   const api = (i = 0): string => system.api[i]!.url;
   const opened: (() => Promise<void>)[] = [];
   /** One more instance, with settings of its own, until the test's end. */
@@ -322,7 +322,7 @@ describe('identity', function () {
 describe('the security log', function () {
   this.timeout(60_000);
   const stores = useStores();
-  const system = useSystem(stores, { api: 0 });
+  const system = useSystem(stores, { api: 0, clientSigned: true });
   const lines: string[] = [];
   let app: Api;
   let server: Server;

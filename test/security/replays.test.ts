@@ -15,7 +15,7 @@ const PARTITIONS = 8;
 describe('replays', function () {
   this.timeout(60_000);
   const stores = useStores();
-  const system = useSystem(stores, { api: 2 });
+  const system = useSystem(stores, { api: 2, clientSigned: true });
   const api = (i = 0): string => system.api[i % 2]!.url;
   let producer: Commands;
   let queues: Queues;

@@ -171,6 +171,8 @@ export interface SystemOptions {
   readonly env?: Record<string, string>;
   /** each tier a process of its own, as in production; slower to start, and needed to kill one */
   readonly processes?: boolean;
+  /** seeded action types may be completed by the client's own signature, which is off otherwise */
+  readonly clientSigned?: boolean;
 }
 
 export interface System {
@@ -189,7 +191,7 @@ export function useSystem(stores: Stores, options: SystemOptions = {}): System {
 
   before('start the system', async function () {
     this.timeout(60_000);
-    await seed(stores.databaseUrl);
+    await seed(stores.databaseUrl, options);
     const begin = (tier: Tier, count: number) =>
       Promise.all(Array.from({ length: count }, () => start(tier, stores, options.env)));
     const [workers, api, realtime] = await Promise.all([
@@ -218,10 +220,11 @@ export function useSystem(stores: Stores, options: SystemOptions = {}): System {
   return system;
 }
 
-export async function seed(databaseUrl: string): Promise<void> {
+export async function seed(databaseUrl: string, { clientSigned = false } = {}): Promise<void> {
   const db = createDatabase({ DATABASE_URL: databaseUrl, DATABASE_POOL_MAX: 2 }, 'seed');
   try {
     await seedCatalog(db);
+    if (clientSigned) await db('action_types').update({ client_signed: true });
   } finally {
     await db.destroy();
   }

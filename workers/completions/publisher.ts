@@ -34,9 +34,20 @@ export class Publisher {
   readonly #recorder: RankRecorder;
   readonly #milestones: Milestones;
   readonly #scripts: ReturnType<typeof scriptCaller>;
+  readonly #now: () => number;
 
-  /** @param table ranks come from Postgres while a board is being made again in Redis */
-  constructor(redis: Redis, index: BoardIndex, table: BoardSource, recorder: RankRecorder) {
+  /**
+   * @param table ranks come from Postgres while a board is being made again in Redis
+   * @param now the time by the clock that stamped acceptances, ms
+   */
+  constructor(
+    redis: Redis,
+    index: BoardIndex,
+    table: BoardSource,
+    recorder: RankRecorder,
+    now: () => number = Date.now,
+  ) {
+    this.#now = now;
     this.#redis = redis;
     this.#index = index;
     this.#table = table;
@@ -91,7 +102,7 @@ export class Publisher {
         });
       }
       // Whoever waited for this one has been answered 202 by now.
-      if (job.waitMs !== undefined && Date.now() - job.acceptedAt >= job.waitMs)
+      if (job.waitMs !== undefined && this.#now() - job.acceptedAt >= job.waitMs)
         ended.push({ kind: 'result', userId: job.userId, actionId: job.actionId });
     });
     const settled = this.#scripts.call(settle, keys.length, ...keys, RESULT_LIFETIME_S, ...results);

@@ -30,10 +30,10 @@ export const bodyAttacks: Attack[] = [
     start('{"type":"COMPLETE_TASK","metadata":{"a":{"__proto__":{"role":"admin"}}}}'),
   ],
   [
-    'a constructor',
+    'a constructor where the API knows every member',
     400,
     'INVALID_REQUEST',
-    start('{"type":"COMPLETE_TASK","metadata":{"constructor":{"prototype":{"role":"admin"}}}}'),
+    start('{"type":"COMPLETE_TASK","constructor":{"prototype":{"role":"admin"}}}'),
   ],
   [
     'such a key in the address',
