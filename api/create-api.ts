@@ -25,14 +25,17 @@ import { actionRoutes } from './actions/routes.ts';
 import { Actions } from './actions/actions.ts';
 import { Backlog } from './actions/backlog.ts';
 import { Completions } from './actions/completions.ts';
+import { auditRoutes } from './admin/audit-routes.ts';
 import { bullBoard, BULL_BOARD_PATH } from './admin/bull-board.ts';
 import { catalogAdminRoutes } from './admin/catalog-routes.ts';
 import { correctionRoutes } from './admin/corrections.ts';
 import { deadCompletionRoutes } from './admin/dead-completions.ts';
 import { featureRoutes } from './admin/features-routes.ts';
+import { ledgerReadRoutes } from './admin/ledger-reads.ts';
 import { moderationRoutes } from './admin/moderation-routes.ts';
 import { adminSession } from './admin/session.ts';
 import { upkeepRoutes } from './admin/upkeep-routes.ts';
+import { userReadRoutes } from './admin/user-reads.ts';
 import { AdmissionControl } from './admission/admission.ts';
 import { LoginLimits } from './admission/login-limits.ts';
 import { openApiDocument } from './docs/openapi.ts';
@@ -213,6 +216,9 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     ...catalogAdminRoutes({ db, redis, catalog }),
     ...moderationRoutes({ directory }),
     ...correctionRoutes({ db, completions, log }),
+    ...userReadRoutes({ db }),
+    ...ledgerReadRoutes({ db }),
+    ...auditRoutes({ db }),
     ...upkeepRoutes({ db, redis, queues, catalog }),
     ...deadCompletionRoutes({ db, queues, signatures }),
   ];

@@ -23,15 +23,41 @@ interface AuditRow {
   action: string;
   subject: string | null;
   details: Record<string, unknown>;
+  actor_name: string | null;
+  subject_name: string | null;
 }
 
-/** The audit log, newest first. @param before the id of the last entry seen */
+export interface AuditFilter {
+  readonly action?: string;
+  readonly actor?: string;
+  readonly subject?: string;
+  /** ISO 8601; inclusive */
+  readonly from?: string;
+  /** ISO 8601; exclusive */
+  readonly to?: string;
+}
+
+/** Actions whose subject is a user; that of others may have the text of a user's id by chance. */
+const ABOUT_USERS = String.raw`l.action ~ '^(user|score|completion)\.'`;
+
+/** The audit log, newest first, with the names that users have now. @param before the id of the last entry seen */
 export async function readAudit(
   db: Database,
+  { action, actor, subject, from, to }: AuditFilter,
   limit: number,
   before: string | undefined,
 ): Promise<AuditRow[]> {
-  const query = db<AuditRow>('audit_log').orderBy('id', 'desc').limit(limit);
-  if (before !== undefined) void query.where('id', '<', before);
+  const query = db('audit_log as l')
+    .leftJoin('users as a', 'a.id', 'l.actor')
+    .leftJoin('users as s', (on) => on.on('s.id', 'l.subject').andOn(db.raw(ABOUT_USERS)))
+    .orderBy('l.id', 'desc')
+    .limit(limit)
+    .select<AuditRow[]>('l.*', 'a.username as actor_name', 's.username as subject_name');
+  if (action !== undefined) void query.where('l.action', action);
+  if (actor !== undefined) void query.where('l.actor', actor);
+  if (subject !== undefined) void query.where('l.subject', subject);
+  if (from !== undefined) void query.where('l.at', '>=', from);
+  if (to !== undefined) void query.where('l.at', '<', to);
+  if (before !== undefined) void query.where('l.id', '<', before);
   return query;
 }

@@ -2,7 +2,6 @@ import Joi from 'joi';
 import { GLOBAL_BOARD } from '../../common/board/board.ts';
 import type { Catalog } from '../../common/catalog.ts';
 import { announce } from '../../common/events.ts';
-import { uuidPattern } from '../../common/ids.ts';
 import { spanOf, type Period } from '../../common/periods.ts';
 import type { Database } from '../../common/postgres.ts';
 import type { Queues } from '../../common/queues.ts';
@@ -10,7 +9,7 @@ import type { Redis } from '../../common/redis.ts';
 import { Problem } from '../http/problem.ts';
 import { route, signedIn, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
-import { audit, readAudit } from './audit.ts';
+import { audit } from './audit.ts';
 
 export interface UpkeepDeps {
   readonly db: Database;
@@ -33,7 +32,7 @@ interface ReconciliationRow {
 const common = { tag: 'Administration', access: 'admin' as const };
 const limit = Joi.number().integer().min(1).max(100).default(20);
 
-/** Reconciliation, the closing of seasons, and the audit log. */
+/** Reconciliation, and the closing of seasons. */
 export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[] {
   return [
     route({
@@ -185,43 +184,6 @@ export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[
             period,
             periodStart: span.endsAt === null ? null : schemas.iso(span.startsAt),
           },
-        };
-      },
-    }),
-    route<unknown, { limit: number; cursor?: string }>({
-      ...common,
-      method: 'get',
-      path: '/admin/audit-log',
-      operationId: 'readAuditLog',
-      summary: 'List the audit log, newest first',
-      query: Joi.object({ limit, cursor: Joi.string().pattern(uuidPattern) }),
-      responses: {
-        200: {
-          description: 'A page of the log',
-          schema: Joi.object({
-            entries: Joi.array()
-              .items(
-                Joi.object({
-                  id: Joi.string().required(),
-                  at: schemas.instant.required(),
-                  actor: Joi.string().required(),
-                  action: Joi.string().required(),
-                  subject: schemas.nullable(Joi.string()).required(),
-                  details: Joi.object().unknown(true).required(),
-                }),
-              )
-              .required(),
-            nextCursor: schemas.nullable(Joi.string()).required(),
-          }),
-        },
-      },
-      problems: [],
-      async handle({ query }) {
-        const rows = await readAudit(db, query.limit, query.cursor);
-        const entries = rows.map((row) => ({ ...row, at: row.at.toISOString() }));
-        return {
-          status: 200,
-          body: { entries, nextCursor: rows.length === query.limit ? (rows.at(-1)?.id ?? null) : null },
         };
       },
     }),
