@@ -46,7 +46,7 @@ export interface paths {
     put?: never;
     /**
      * Refresh the tokens of a login
-     * @description Each refresh token works once. Using one a second time ends its login.
+     * @description Each refresh token works once. For ten seconds it gives the same successor again; after that, using it a second time ends its login.
      */
     post: operations['refresh'];
     delete?: never;
@@ -69,6 +69,107 @@ export interface paths {
      * @description Ends the refresh tokens and the signing key of the login. Access tokens live to their expiry.
      */
     post: operations['logout'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/auth/sessions': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List my logins */
+    get: operations['listSessions'];
+    put?: never;
+    post?: never;
+    /**
+     * End all my other logins
+     * @description Their refresh tokens and signing keys end at once, their access tokens within the hour. A change of password ends those at once, too.
+     */
+    delete: operations['endOtherSessions'];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/auth/sessions/{sessionId}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /**
+     * End one of my logins
+     * @description Its refresh tokens and signing key end at once, its access tokens within the hour.
+     */
+    delete: operations['endSession'];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/auth/password': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Change my password
+     * @description Ends every login, access tokens included, and answers with a new one for the caller.
+     */
+    post: operations['changePassword'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/auth/password/reset': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Choose a new password with a reset token
+     * @description The token comes from an administrator, is good for an hour, and works once. Every login of the user ends.
+     */
+    post: operations['resetPassword'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/users/{userId}/password-reset': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Make a reset token for a user
+     * @description Hand it to the user: with it the user chooses a new password, once, within an hour. It replaces an earlier one. The token is shown here only.
+     */
+    post: operations['issuePasswordReset'];
     delete?: never;
     options?: never;
     head?: never;
@@ -315,7 +416,7 @@ export interface paths {
     post?: never;
     /**
      * Erase my personal data
-     * @description For good: name, e-mail address, picture, friends and logins go; sums and archived standings stay under an anonymous name.
+     * @description For good: name, e-mail address, picture, friends and logins go; sums and archived standings stay under an anonymous name. Needs the password, or an access token of the last 15 minutes.
      */
     delete: operations['eraseMe'];
     options?: never;
@@ -642,6 +743,43 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/admin/dead-completions': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List completions that were set aside
+     * @description Those that no worker could apply, newest first, with the reason.
+     */
+    get: operations['listDeadCompletions'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/dead-completions/{actionId}/retry': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Have a completion that was set aside tried again */
+    post: operations['retryDeadCompletion'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/leaderboards/{key}/stream': {
     parameters: {
       query?: never;
@@ -667,8 +805,8 @@ export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
     RegisterRequest: {
-      /** @description user name, as players see it */
-      username?: unknown;
+      /** @description 3 to 50 characters (2 in Chinese, Japanese and Korean): letters and digits of any script, `_ - .`, apostrophes inside, and single inner spaces; unique without regard to case */
+      username: string;
       /**
        * Format: email
        * @description e-mail address
@@ -721,6 +859,52 @@ export interface components {
     LogoutRequest: {
       /** @description trades for the next tokens */
       refreshToken: string;
+    };
+    Session: {
+      /** @description id */
+      id: string;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      createdAt: string;
+      /**
+       * Format: date-time
+       * @description its last refresh
+       */
+      lastUsedAt: string;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      expiresAt: string;
+      userAgent: string | null;
+      /** @description whether the token of this request belongs to it */
+      current: boolean;
+    };
+    Sessions: {
+      sessions: components['schemas']['Session'][];
+    };
+    ChangePasswordRequest: {
+      /** @description the present value */
+      current: string;
+      /** @description 8 to 200 characters */
+      new: string;
+    };
+    ResetPasswordRequest: {
+      token: string;
+      /** @description 8 to 200 characters */
+      password: string;
+    };
+    PasswordReset: {
+      /** @description UUIDv7, or the subject of an outside identity service */
+      userId: string;
+      token: string;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      expiresAt: string;
     };
     StartActionRequest: {
       /** @description key of an action type; case-sensitive */
@@ -865,10 +1049,7 @@ export interface components {
        * @description when it was made
        */
       timestamp: string;
-      /**
-       * Format: hex
-       * @description hex HMAC-SHA256
-       */
+      /** @description hex HMAC-SHA256 */
       signature: string;
     };
     ListLeaderboardsResponse: {
@@ -1083,14 +1264,18 @@ export interface components {
       allowSpectators: boolean;
     };
     UpdateMeRequest: {
-      /** @description user name, as players see it */
-      username?: unknown;
+      /** @description 3 to 50 characters (2 in Chinese, Japanese and Korean): letters and digits of any script, `_ - .`, apostrophes inside, and single inner spaces; unique without regard to case */
+      username?: string;
       /**
        * Format: uri
        * @description https only
        */
       avatarUrl?: string | null;
       allowSpectators?: boolean;
+    };
+    EraseMeRequest: {
+      /** @description 8 to 200 characters */
+      password?: string;
     };
     Export: {
       /**
@@ -1448,6 +1633,42 @@ export interface components {
       /** @description asks for the next page; null on the last one */
       nextCursor: string | null;
     };
+    DeadCompletion: {
+      /** @description id of an action */
+      actionId: string;
+      /** @description UUIDv7, or the subject of an outside identity service */
+      userId: string;
+      /** @description user name, as players see it */
+      username: string | null;
+      /** @description why, for the audit log */
+      reason: string;
+      /** @description whether the API had accepted it; false for a job that only stood in Redis */
+      accepted: boolean;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      acceptedAt: string;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      deadAt: string;
+    };
+    ListDeadCompletionsResponse: {
+      completions: components['schemas']['DeadCompletion'][];
+      /** @description asks for the next page; null on the last one */
+      nextCursor: string | null;
+    };
+    RetryDeadCompletionResponse: {
+      /** @description id of an action */
+      actionId: string;
+      /**
+       * @description state
+       * @enum {string}
+       */
+      status: 'queued';
+    };
     /** @description the board as it stands */
     LeaderboardSnapshot: {
       /** @description a leaderboard’s key; case-sensitive */
@@ -1699,7 +1920,7 @@ export interface operations {
       content: {
         /**
          * @example {
-         *       "username": {},
+         *       "username": "ada",
          *       "email": "ada@example.org",
          *       "password": "correct horse battery"
          *     }
@@ -2241,6 +2462,775 @@ export interface operations {
         headers: {
           RateLimit: components['headers']['RateLimit-optional'];
           'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  listSessions: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Logins that have not ended, newest first */
+      200: {
+        headers: {
+          'Cache-Control': components['headers']['Cache-Control-optional'];
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "sessions": [
+           *         {
+           *           "id": "01980f3c-5b64-7a79-8e0f-6a3b2c1d0e90",
+           *           "createdAt": "2026-03-01T09:00:00.000Z",
+           *           "lastUsedAt": "2026-03-02T18:30:00.000Z",
+           *           "expiresAt": "2026-03-02T18:35:00.000Z",
+           *           "userAgent": "Mozilla/5.0",
+           *           "current": true
+           *         }
+           *       ]
+           *     }
+           */
+          'application/json': components['schemas']['Sessions'];
+        };
+      };
+      /** @description `INVALID_REQUEST`: The request is not valid */
+      400: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired */
+      401: {
+        headers: {
+          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_BANNED`: The user is banned */
+      403: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_NOT_FOUND`: Unknown user */
+      404: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `RATE_LIMITED`: Too many requests */
+      429: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `INTERNAL_ERROR`: Something went wrong */
+      500: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAVAILABLE`: Temporarily unavailable */
+      503: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  endOtherSessions: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Ended */
+      204: {
+        headers: {
+          'Cache-Control': components['headers']['Cache-Control-optional'];
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description `INVALID_REQUEST`: The request is not valid */
+      400: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired */
+      401: {
+        headers: {
+          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_BANNED`: The user is banned */
+      403: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_NOT_FOUND`: Unknown user */
+      404: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `RATE_LIMITED`: Too many requests */
+      429: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `INTERNAL_ERROR`: Something went wrong */
+      500: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAVAILABLE`: Temporarily unavailable */
+      503: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  endSession: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description id of a login
+         * @example 01980f3a-9a01-7c11-8f00-5d2c7b3e4a60
+         */
+        sessionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Ended */
+      204: {
+        headers: {
+          'Cache-Control': components['headers']['Cache-Control-optional'];
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description `INVALID_REQUEST`: The request is not valid */
+      400: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired */
+      401: {
+        headers: {
+          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_BANNED`: The user is banned */
+      403: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_NOT_FOUND`: Unknown user. `NOT_FOUND`: There is nothing at this address */
+      404: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `RATE_LIMITED`: Too many requests */
+      429: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `INTERNAL_ERROR`: Something went wrong */
+      500: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAVAILABLE`: Temporarily unavailable */
+      503: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  changePassword: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        /**
+         * @example {
+         *       "current": "correct horse battery",
+         *       "new": "a longer pass phrase"
+         *     }
+         */
+        'application/json': components['schemas']['ChangePasswordRequest'];
+      };
+    };
+    responses: {
+      /** @description Tokens of the new login */
+      200: {
+        headers: {
+          'Cache-Control': components['headers']['Cache-Control-optional'];
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "accessToken": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIwMTk4MGYzYSJ9.c2lnbmF0dXJl",
+           *       "tokenType": "Bearer",
+           *       "expiresIn": 3600,
+           *       "refreshToken": "Zk3vYw1qT0mB7pXc9rLs5uHd2nGe8aJf",
+           *       "signingKey": "2Q6yPz8Wc1Xb4Rk7Tn0Vm5Hs9Lj3Fd",
+           *       "user": {
+           *         "userId": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *         "username": "ada",
+           *         "avatarUrl": "https://images.example.org/ada.png",
+           *         "role": "player",
+           *         "createdAt": "2026-03-01T09:00:00.000Z"
+           *       }
+           *     }
+           */
+          'application/json': components['schemas']['Login'];
+        };
+      };
+      /** @description `INVALID_REQUEST`: The request is not valid */
+      400: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired. `BAD_CREDENTIALS`: Wrong user name or password */
+      401: {
+        headers: {
+          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_BANNED`: The user is banned. `FORBIDDEN`: Not allowed */
+      403: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_NOT_FOUND`: Unknown user */
+      404: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `PAYLOAD_TOO_LARGE`: The body is too large */
+      413: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNSUPPORTED_MEDIA_TYPE`: The body must be JSON */
+      415: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `RATE_LIMITED`: Too many requests */
+      429: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `INTERNAL_ERROR`: Something went wrong */
+      500: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAVAILABLE`: Temporarily unavailable */
+      503: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  resetPassword: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        /**
+         * @example {
+         *       "token": "Zk3vYw1qT0mB7pXc9rLs5uHd2nGe8aJf",
+         *       "password": "correct horse battery"
+         *     }
+         */
+        'application/json': components['schemas']['ResetPasswordRequest'];
+      };
+    };
+    responses: {
+      /** @description Changed. Sign in with the new password. */
+      204: {
+        headers: {
+          'Cache-Control': components['headers']['Cache-Control-optional'];
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description `INVALID_REQUEST`: The request is not valid */
+      400: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAUTHENTICATED`: Authentication is required */
+      401: {
+        headers: {
+          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `PAYLOAD_TOO_LARGE`: The body is too large */
+      413: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNSUPPORTED_MEDIA_TYPE`: The body must be JSON */
+      415: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `RATE_LIMITED`: Too many requests */
+      429: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `INTERNAL_ERROR`: Something went wrong */
+      500: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAVAILABLE`: Temporarily unavailable */
+      503: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  issuePasswordReset: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description id of a user
+         * @example 01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10
+         */
+        userId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The token */
+      201: {
+        headers: {
+          'Cache-Control': components['headers']['Cache-Control-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "userId": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *       "token": "Zk3vYw1qT0mB7pXc9rLs5uHd2nGe8aJf",
+           *       "expiresAt": "2026-03-02T18:35:00.000Z"
+           *     }
+           */
+          'application/json': components['schemas']['PasswordReset'];
+        };
+      };
+      /** @description `INVALID_REQUEST`: The request is not valid */
+      400: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired */
+      401: {
+        headers: {
+          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `FORBIDDEN`: Not allowed. `USER_BANNED`: The user is banned */
+      403: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_NOT_FOUND`: Unknown user */
+      404: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `INTERNAL_ERROR`: Something went wrong */
+      500: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAVAILABLE`: Temporarily unavailable */
+      503: {
+        headers: {
           'X-Request-Id': components['headers']['X-Request-Id'];
           'Cache-Control': components['headers']['Cache-Control'];
           'Retry-After': components['headers']['Retry-After'];
@@ -3415,7 +4405,20 @@ export interface operations {
           /**
            * @example {
            *       "leaderboards": [
-           *         "game1"
+           *         {
+           *           "key": "game1",
+           *           "title": "First game",
+           *           "periods": [
+           *             "all",
+           *             "daily",
+           *             "weekly",
+           *             "monthly"
+           *           ],
+           *           "scoreCap": 1000000,
+           *           "maxPointsPerUpdate": 100,
+           *           "opensAt": "2026-03-01T00:00:00.000Z",
+           *           "closesAt": "2026-04-01T00:00:00.000Z"
+           *         }
            *       ]
            *     }
            */
@@ -4700,7 +5703,16 @@ export interface operations {
       path?: never;
       cookie?: never;
     };
-    requestBody?: never;
+    requestBody: {
+      content: {
+        /**
+         * @example {
+         *       "password": "correct horse battery"
+         *     }
+         */
+        'application/json': components['schemas']['EraseMeRequest'];
+      };
+    };
     responses: {
       /** @description Erased */
       204: {
@@ -4726,7 +5738,7 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
-      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired */
+      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired. `BAD_CREDENTIALS`: Wrong user name or password */
       401: {
         headers: {
           'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
@@ -4740,7 +5752,7 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
-      /** @description `USER_BANNED`: The user is banned */
+      /** @description `USER_BANNED`: The user is banned. `FORBIDDEN`: Not allowed */
       403: {
         headers: {
           RateLimit: components['headers']['RateLimit-optional'];
@@ -4755,6 +5767,32 @@ export interface operations {
       };
       /** @description `USER_NOT_FOUND`: Unknown user */
       404: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `PAYLOAD_TOO_LARGE`: The body is too large */
+      413: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNSUPPORTED_MEDIA_TYPE`: The body must be JSON */
+      415: {
         headers: {
           RateLimit: components['headers']['RateLimit-optional'];
           'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
@@ -4820,7 +5858,7 @@ export interface operations {
       content: {
         /**
          * @example {
-         *       "username": {},
+         *       "username": "ada",
          *       "avatarUrl": "https://images.example.org/ada.png",
          *       "allowSpectators": true
          *     }
@@ -5630,7 +6668,7 @@ export interface operations {
         leaderboard?: string;
         /**
          * @description 1d to 365d
-         * @example weekly
+         * @example 7d
          */
         period?: string;
       };
@@ -7910,6 +8948,225 @@ export interface operations {
         };
       };
       /** @description `USER_NOT_FOUND`: Unknown user */
+      404: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `INTERNAL_ERROR`: Something went wrong */
+      500: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAVAILABLE`: Temporarily unavailable */
+      503: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  listDeadCompletions: {
+    parameters: {
+      query?: {
+        /**
+         * @description entries on a page
+         * @example 10
+         */
+        limit?: number;
+        /**
+         * @description `nextCursor` of the page before
+         * @example 1772476200000
+         */
+        cursor?: string;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description A page of them */
+      200: {
+        headers: {
+          'Cache-Control': components['headers']['Cache-Control-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "completions": [
+           *         {
+           *           "actionId": "01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50",
+           *           "userId": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *           "username": "ada",
+           *           "reason": "Scores that cannot be played",
+           *           "accepted": true,
+           *           "acceptedAt": "2026-03-02T18:30:00.000Z",
+           *           "deadAt": "2026-03-02T18:30:00.000Z"
+           *         }
+           *       ],
+           *       "nextCursor": null
+           *     }
+           */
+          'application/json': components['schemas']['ListDeadCompletionsResponse'];
+        };
+      };
+      /** @description `INVALID_REQUEST`: The request is not valid */
+      400: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired */
+      401: {
+        headers: {
+          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `FORBIDDEN`: Not allowed. `USER_BANNED`: The user is banned */
+      403: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_NOT_FOUND`: Unknown user */
+      404: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `INTERNAL_ERROR`: Something went wrong */
+      500: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAVAILABLE`: Temporarily unavailable */
+      503: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  retryDeadCompletion: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description id of an action
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        actionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description It is in its user’s line again */
+      202: {
+        headers: {
+          'Cache-Control': components['headers']['Cache-Control-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "actionId": "01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50",
+           *       "status": "queued"
+           *     }
+           */
+          'application/json': components['schemas']['RetryDeadCompletionResponse'];
+        };
+      };
+      /** @description `INVALID_REQUEST`: The request is not valid */
+      400: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired */
+      401: {
+        headers: {
+          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `FORBIDDEN`: Not allowed. `USER_BANNED`: The user is banned */
+      403: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_NOT_FOUND`: Unknown user. `ACTION_NOT_FOUND`: Unknown action */
       404: {
         headers: {
           'X-Request-Id': components['headers']['X-Request-Id'];

@@ -23,7 +23,10 @@ export function exampleOf(schema: Json, components: Components, name?: string): 
   const { examples, enum: values, const: only, default: preset, anyOf, oneOf, properties, items } = resolved;
   if (Array.isArray(examples) && examples.length > 0) return examples[0] as unknown;
   if (only !== undefined) return only;
-  const word = name !== undefined && Object.hasOwn(vocabulary, name) ? vocabulary[name]?.example : undefined;
+  const known = name !== undefined && Object.hasOwn(vocabulary, name) ? vocabulary[name] : undefined;
+  const word = [known?.example, ...(known?.otherExamples ?? [])].find(
+    (one) => one !== undefined && isOf(one, resolved),
+  );
   if (Array.isArray(values)) return values.includes(word) ? word : (preset ?? (values[0] as unknown));
   const choices = (anyOf ?? oneOf) as Json[] | undefined;
   if (choices?.[0]) return exampleOf(choices[0], components, name);
@@ -37,7 +40,7 @@ export function exampleOf(schema: Json, components: Components, name?: string): 
     );
   }
   const holdsObjects = type === 'array' && 'properties' in components.resolve((items ?? {}) as Json);
-  if (word !== undefined && !holdsObjects && isOf(word, resolved)) return word;
+  if (word !== undefined && !holdsObjects) return word;
   if (preset !== undefined) return preset;
   switch (type) {
     case 'array':

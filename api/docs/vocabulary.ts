@@ -2,6 +2,8 @@
 interface Word {
   readonly description?: string;
   readonly example?: unknown;
+  /** for schemas that the first one does not fit */
+  readonly otherExamples?: readonly unknown[];
 }
 
 const USER = '01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10';
@@ -22,7 +24,7 @@ export const vocabulary: Readonly<Record<string, Word>> = {
   username: { description: 'user name, as players see it', example: 'ada' },
   email: { description: 'e-mail address', example: 'ada@example.org' },
   password: { description: '8 to 200 characters', example: 'correct horse battery' },
-  current: { description: 'the present value', example: 150 },
+  current: { description: 'the present value', example: 150, otherExamples: ['correct horse battery'] },
   new: { example: 'a longer pass phrase' },
   avatarUrl: { description: 'address of a picture', example: 'https://images.example.org/ada.png' },
   role: { example: 'player' },
@@ -99,6 +101,7 @@ export const vocabulary: Readonly<Record<string, Word>> = {
   cursor: {
     description: '`nextCursor` of the page before',
     example: '01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50',
+    otherExamples: ['1772476200000'],
   },
   nextCursor: { description: 'asks for the next page; null on the last one', example: null },
   date: { description: 'a day, UTC', example: '2026-03-02' },
