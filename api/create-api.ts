@@ -120,6 +120,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     new BoardReader(new BoardIndex(redis), reads, () => fallbacks.inc()),
     new ArchiveTable(reads),
     directory,
+    catalog,
   );
   const friends = new Friends(db, reads);
   const admission = new AdmissionControl(redis, config);

@@ -1,5 +1,6 @@
 import type { BoardRef } from './board/board.ts';
-import { boardAt } from './board/board.ts';
+import { boardAt, boardId } from './board/board.ts';
+import { presentState, type Ending, type PresentedState } from './board/board-state.ts';
 import type { EventListener } from './events.ts';
 import type { Logger } from './logger.ts';
 import type { Period } from './periods.ts';
@@ -54,6 +55,15 @@ interface ActionTypeRow {
   client_signed: boolean;
 }
 
+interface EndingRow {
+  leaderboard: string;
+  period: Period;
+  starts_at: Date;
+  closed_at: Date;
+  archived_at: Date | null;
+  corrected_at: Date | null;
+}
+
 /** How often the catalog is read again although nobody said that it changed: an event may have been missed. */
 const RELOAD_MS = 30_000;
 const RETRY_MS = 1000;
@@ -64,6 +74,8 @@ export class Catalog {
   readonly #refresher: Refresher;
   #leaderboards = new Map<string, Leaderboard>();
   #actionTypes = new Map<string, ActionType>();
+  /** by boards whose time is not over, and which were closed all the same */
+  #endings = new Map<string, Ending>();
   #loaded = false;
   readonly #readers: (() => void)[] = [];
 
@@ -117,6 +129,16 @@ export class Catalog {
     return [...this.#leaderboards.values()];
   }
 
+  /** What is known of the end of a board whose time is not over: undefined unless somebody closed it. */
+  endingOf(board: BoardRef): Ending | undefined {
+    return this.#endings.get(boardId(board));
+  }
+
+  /** A board's state as clients get it. @param ending of a board of the past, what Postgres says */
+  stateOf(board: BoardRef, ending = this.endingOf(board)): PresentedState {
+    return presentState(board, ending, this.leaderboard(board.leaderboard)?.closesAt ?? null, Date.now());
+  }
+
   /** Every board in every period that holds the instant. */
   boardsAt(at: number): BoardRef[] {
     return this.leaderboards.flatMap(({ key, periods }) => periods.map((period) => boardAt(key, period, at)));
@@ -124,10 +146,24 @@ export class Catalog {
 
   /** Reads the catalog now. @throws when Postgres is away */
   async reload(): Promise<void> {
-    const [leaderboards, actionTypes] = await Promise.all([
+    const [leaderboards, actionTypes, endings] = await Promise.all([
       this.#db<LeaderboardRow>('leaderboards').whereNull('archived_at').orderByRaw(`key <> 'global', key`),
       this.#db<ActionTypeRow>('action_types').whereNull('archived_at').orderBy('points').orderBy('key'),
+      this.#db<EndingRow>('board_periods')
+        .whereNotNull('closed_at')
+        .andWhere((query) => void query.whereNull('ends_at').orWhere('ends_at', '>', new Date()))
+        .select('leaderboard', 'period', 'starts_at', 'closed_at', 'archived_at', 'corrected_at'),
     ]);
+    this.#endings = new Map(
+      endings.map((row) => [
+        boardId(boardAt(row.leaderboard, row.period, row.starts_at.getTime())),
+        {
+          closedAt: row.closed_at.getTime(),
+          archivedAt: row.archived_at?.getTime() ?? null,
+          correctedAt: row.corrected_at?.getTime() ?? null,
+        },
+      ]),
+    );
     this.#leaderboards = new Map(
       leaderboards.map((row) => [
         row.key,

@@ -93,6 +93,7 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
       directory,
       log,
       windowMs: config.BROADCAST_WINDOW_MS,
+      stateOf: (board) => catalog.stateOf(board),
       broadcasts: (leaderboard) => features.broadcasts(leaderboard),
     },
     async (board, frame) => {

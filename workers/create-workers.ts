@@ -189,6 +189,10 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
     });
     run(partitionQueue(partition), processPartition, 1);
   });
+  const closesLate = metrics.gauge(
+    'laurel_season_close_late_seconds',
+    'How long the period that is due the longest has waited to be closed and frozen; 0 when none is due.',
+  );
   const maintain = createMaintenanceProcessor({
     catalog,
     index,
@@ -203,6 +207,7 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
     signal: ending.signal,
     isBusy: () => commits.isBusy,
     archivedPlaces: config.ARCHIVED_PLACES,
+    onClosed: (lateSeconds) => closesLate.set(lateSeconds),
     privacyDays: config.PRIVACY_RETENTION_DAYS,
     outsideTokenSeconds: config.JWT_OUTSIDE_TTL_SECONDS,
   });

@@ -153,6 +153,18 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
     );
   const notFound = (): Problem => new Problem(definition.unknown, `There is no ${name} of this key.`);
 
+  const isOpen = (closesAt: unknown): boolean =>
+    typeof closesAt !== 'string' || Date.parse(closesAt) > Date.now();
+
+  function refuseEndOfGlobal(board: string, body: Record<string, unknown>): void {
+    if (name !== 'leaderboard' || board !== GLOBAL_BOARD || typeof body['closesAt'] !== 'string') return;
+    throw new Problem(
+      'INVALID_REQUEST',
+      'The global leaderboard has no end: every completion counts on it.',
+      { errors: [{ path: 'closesAt', message: 'must be null for the global leaderboard' }] },
+    );
+  }
+
   /** Tells every process, and does not answer before this one knows itself. */
   async function published(): Promise<void> {
     await announce(redis, { kind: 'catalog' });
@@ -236,12 +248,16 @@ function routesOf(definition: Definition, { db, redis, catalog }: CatalogAdminDe
       problems: [definition.unknown],
       async handle(input) {
         const { params, body } = input;
+        refuseEndOfGlobal(params.key, body);
         const changed = await input.once(async (trx) => {
           const [row] = (await trx(table)
             .where({ key: params.key })
             .update({ ...toColumns(body), archived_at: null, updated_at: new Date() })
             .returning('*')) as Row[];
           if (!row) throw notFound();
+          // With its end taken away or put off, it goes on from the scores that it had.
+          if (name === 'leaderboard' && body['closesAt'] !== undefined && isOpen(body['closesAt']))
+            await trx.raw('select open_leaderboard(?)', [params.key]);
           await audit(trx, {
             actor: signedIn(input).profile.userId,
             action: `${name}.update`,

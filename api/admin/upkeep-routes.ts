@@ -1,15 +1,12 @@
 import Joi from 'joi';
-import { GLOBAL_BOARD } from '../../common/board/board.ts';
 import type { Catalog } from '../../common/catalog.ts';
-import { announce } from '../../common/events.ts';
-import { spanOf, type Period } from '../../common/periods.ts';
 import type { Database } from '../../common/postgres.ts';
 import type { Queues } from '../../common/queues.ts';
 import type { Redis } from '../../common/redis.ts';
-import { Problem } from '../http/problem.ts';
 import { route, signedIn, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
 import { audit } from './audit.ts';
+import { closeSeason } from './close-season.ts';
 
 export interface UpkeepDeps {
   readonly db: Database;
@@ -116,76 +113,6 @@ export function upkeepRoutes({ db, redis, queues, catalog }: UpkeepDeps): Route[
         return { status: 200, body: { reconciliations } };
       },
     }),
-    route<{ key: string }, unknown, { period: Period }>({
-      ...common,
-      idempotent: 'optional',
-      method: 'post',
-      path: '/admin/leaderboards/:key/close',
-      operationId: 'closeSeason',
-      summary: 'Close the present period of a leaderboard',
-      description:
-        'Its standings are frozen as they are; the rest of the period counts no more. Closing `all` ends the leaderboard itself.',
-      params: Joi.object({ key: schemas.boardKey.required() }),
-      body: Joi.object({ period: schemas.period.required() }),
-      responses: {
-        202: {
-          description: 'Closed; the standings are being frozen',
-          schema: Joi.object({
-            leaderboard: schemas.boardKey.required(),
-            period: schemas.period.required(),
-            periodStart: schemas.nullable(schemas.instant).required(),
-          }),
-        },
-      },
-      problems: ['LEADERBOARD_NOT_FOUND'],
-      async handle(input) {
-        const { period } = input.body;
-        const { key } = input.params;
-        if (!catalog.leaderboard(key)?.periods.includes(period)) {
-          throw new Problem(
-            'LEADERBOARD_NOT_FOUND',
-            'There is no such leaderboard, or it does not have this period.',
-          );
-        }
-        if (key === GLOBAL_BOARD && period === 'all') {
-          throw new Problem(
-            'INVALID_REQUEST',
-            'The global leaderboard has no end: every completion counts on it.',
-          );
-        }
-        const span = spanOf(period, Date.now());
-        const bounds = { leaderboard: key, period, starts_at: new Date(span.startsAt) };
-        await input.once(async (trx) => {
-          await trx('board_periods')
-            .insert({ ...bounds, ends_at: span.endsAt === null ? null : new Date(span.endsAt) })
-            .onConflict()
-            .ignore();
-          if (period === 'all')
-            await trx('leaderboards')
-              .where({ key })
-              .update({ closes_at: new Date(), updated_at: new Date() });
-          await trx.raw(
-            'select close_board_period(id, ?) from board_periods where leaderboard = ? and period = ? and starts_at = ?',
-            [Date.now(), key, period, bounds.starts_at],
-          );
-          await audit(trx, {
-            actor: signedIn(input).profile.userId,
-            action: 'season.close',
-            subject: key,
-            details: { period },
-          });
-        });
-        await announce(redis, { kind: 'catalog' });
-        await queues.requestMaintenance('close', {});
-        return {
-          status: 202,
-          body: {
-            leaderboard: key,
-            period,
-            periodStart: span.endsAt === null ? null : schemas.iso(span.startsAt),
-          },
-        };
-      },
-    }),
+    closeSeason({ db, redis, queues, catalog }),
   ];
 }

@@ -9,7 +9,9 @@ import {
   type BoardSource,
   type Entry,
 } from '../../common/board/board.ts';
-import type { ArchiveTable } from '../../common/board/archive-table.ts';
+import type { PresentedState } from '../../common/board/board-state.ts';
+import type { Archived, ArchiveTable } from '../../common/board/archive-table.ts';
+import type { Catalog } from '../../common/catalog.ts';
 import { userIdPattern } from '../../common/ids.ts';
 import type { EventListener } from '../../common/events.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
@@ -25,19 +27,26 @@ export interface RenderedPage {
 export type PageStart = { readonly offset: number } | { readonly after: Entry };
 
 /** How long a past period is taken for frozen, or not yet, without asking again, milliseconds. */
-const SOURCE_MS = 2000;
+const SOURCE_MS = 500;
 const STANDINGS_A_READ = 100;
 
-/** Names an entry, so that the page behind it can be asked for. */
-const encodeCursor = ({ score, reachedAt, userId }: Entry): string =>
-  Buffer.from(JSON.stringify([score, reachedAt, userId])).toString('base64url');
+/** Tells boards and periods apart in cursors. */
+const mark = (board: BoardRef): string =>
+  createHash('sha256').update(boardId(board)).digest('base64url').slice(0, 8);
 
-/** @returns the entry that a cursor names; undefined for anything else */
-export function decodeCursor(cursor: string): Entry | undefined {
+/** Names an entry of a board, so that the page behind it can be asked for. */
+const encodeCursor = (board: BoardRef, { score, reachedAt, userId }: Entry): string =>
+  Buffer.from(JSON.stringify([score, reachedAt, userId, mark(board)])).toString('base64url');
+
+/** @returns the entry that a cursor names; undefined for a cursor of another board, period or date, and for anything else */
+export function decodeCursor(board: BoardRef, cursor: string): Entry | undefined {
   try {
-    const [score, reachedAt, userId] = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[];
+    const [score, reachedAt, userId, boardMark] = JSON.parse(
+      Buffer.from(cursor, 'base64url').toString(),
+    ) as unknown[];
     const wholes = [score, reachedAt].every((n) => Number.isSafeInteger(n) && (n as number) >= 0);
     if (!wholes || typeof userId !== 'string' || !userIdPattern.test(userId)) return undefined;
+    if (boardMark !== mark(board)) return undefined;
     return { score: score as number, reachedAt: reachedAt as number, userId };
   } catch {
     return undefined;
@@ -53,15 +62,17 @@ export class Boards {
   readonly #live: BoardSource;
   readonly #archives: ArchiveTable;
   readonly #directory: UserDirectory;
-  readonly #sources = new LRUCache<string, Promise<BoardSource>>({ max: 1000, ttl: SOURCE_MS });
+  readonly #catalog: Catalog;
+  readonly #archived = new LRUCache<string, Promise<Archived | undefined>>({ max: 1000, ttl: SOURCE_MS });
   readonly #pages = new LRUCache<string, Promise<RenderedPage>>({ max: PAGES, ttl: FRESH_MS });
   readonly #versions = new LRUCache<string, number>({ max: PAGES });
 
   /** @param live what reads boards of periods that are open @param archives what reads frozen ones */
-  constructor(live: BoardSource, archives: ArchiveTable, directory: UserDirectory) {
+  constructor(live: BoardSource, archives: ArchiveTable, directory: UserDirectory, catalog: Catalog) {
     this.#live = live;
     this.#archives = archives;
     this.#directory = directory;
+    this.#catalog = catalog;
   }
 
   async start(events: EventListener): Promise<void> {
@@ -72,20 +83,33 @@ export class Boards {
     });
   }
 
-  /** Past periods are read from their archive once their standings are frozen. */
-  #source(board: BoardRef): Promise<BoardSource> {
-    if (board.endsAt === null || board.endsAt > Date.now()) return Promise.resolve(this.#live);
+  /** Boards are read from their archive once their standings are frozen. */
+  async #source(board: BoardRef): Promise<BoardSource> {
+    if (this.#isPresent(board) && !this.#catalog.endingOf(board)?.archivedAt) return this.#live;
+    return (await this.#look(board))?.archive ?? this.#live;
+  }
+
+  async #state(board: BoardRef): Promise<PresentedState> {
+    const isOpen = this.#isPresent(board) && !this.#catalog.endingOf(board);
+    return this.#catalog.stateOf(board, isOpen ? undefined : (await this.#look(board))?.ending);
+  }
+
+  #isPresent({ endsAt }: BoardRef): boolean {
+    return endsAt === null || endsAt > Date.now();
+  }
+
+  #look(board: BoardRef): Promise<Archived | undefined> {
     const id = boardId(board);
-    const known = this.#sources.get(id);
+    const known = this.#archived.get(id);
     if (known) return known;
-    const source = this.#archives.of(board).then((archive) => archive ?? this.#live);
-    this.#sources.set(id, source);
-    source.catch(() => this.#sources.delete(id));
-    return source;
+    const look = this.#archives.of(board);
+    this.#archived.set(id, look);
+    look.catch(() => this.#archived.delete(id));
+    return look;
   }
 
   #keyOf(board: BoardRef, from: PageStart, limit: number): string {
-    const start = 'after' in from ? encodeCursor(from.after) : from.offset;
+    const start = 'after' in from ? encodeCursor(board, from.after) : from.offset;
     return `${this.#versions.get(boardId(board)) ?? 0}:${boardId(board)}:${start}:${limit}`;
   }
 
@@ -151,7 +175,12 @@ export class Boards {
       rank: shown[i]?.rank ?? entry.rank,
       position: offset + i + 1,
     }));
-    return { ...presentFigures(board, figures), total: ranked.length, entries };
+    return {
+      ...presentFigures(board, figures),
+      ...(await this.#state(board)),
+      total: ranked.length,
+      entries,
+    };
   }
 
   async #render(board: BoardRef, from: PageStart, limit: number): Promise<RenderedPage> {
@@ -168,8 +197,9 @@ export class Boards {
     const last = page.entries.at(-1);
     return {
       ...presentFigures(board, page),
+      ...(await this.#state(board)),
       entries: await this.#present(page.offset, page.entries),
-      nextCursor: last && page.offset + page.entries.length < page.total ? encodeCursor(last) : null,
+      nextCursor: last && page.offset + page.entries.length < page.total ? encodeCursor(board, last) : null,
     };
   }
 

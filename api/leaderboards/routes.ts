@@ -3,7 +3,8 @@ import { boardAt, type BoardRef } from '../../common/board/board.ts';
 import { mayView, visibleBoard } from '../../common/board/visibility.ts';
 import type { Catalog } from '../../common/catalog.ts';
 import { userIdPattern } from '../../common/ids.ts';
-import type { Period } from '../../common/periods.ts';
+import { boardStates } from '../../common/board/board-state.ts';
+import { spanOf, type Period } from '../../common/periods.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
 import { Problem } from '../http/problem.ts';
 import { route, signedIn, type Caller, type Route } from '../http/route.ts';
@@ -17,6 +18,38 @@ const integer = (min: number, max: number, fallback: number) =>
 const nullableInstant = schemas.nullable(schemas.instant).required();
 const count = Joi.number().integer().min(0);
 
+const stateFields = {
+  state: Joi.string()
+    .valid(...boardStates)
+    .description('open, closing (being frozen), closed (by an operator), archived (frozen)')
+    .required(),
+  closedAt: nullableInstant.description('from when on nothing counts; null while it is open'),
+  correctedAt: nullableInstant.description('when the frozen standings were last corrected'),
+};
+
+const date = Joi.string()
+  .pattern(/^\d{4}-\d{2}-\d{2}$/)
+  .custom((value: string, helpers) =>
+    Number.isNaN(Date.parse(value)) || new Date(value).toISOString().slice(0, 10) !== value
+      ? helpers.error('any.invalid')
+      : value,
+  )
+  .description('a day of the period, YYYY-MM-DD; not with the period all');
+/** Periods are told in years of four digits, and none begins before the epoch. */
+const LAST_END = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+
+/** The instant that a request is about. @throws INVALID_REQUEST for a date that does not go with the period */
+function instantOf(period: Period, day: string | undefined): number {
+  if (day === undefined) return Date.now();
+  const fault = (message: string): Problem =>
+    new Problem('INVALID_REQUEST', `date ${message}.`, { errors: [{ path: 'date', message }] });
+  if (period === 'all') throw fault('goes with a daily, weekly or monthly period');
+  const { startsAt, endsAt } = spanOf(period, Date.parse(day));
+  if (Date.parse(day) < 0 || startsAt < 0 || (endsAt ?? 0) > LAST_END)
+    throw fault('must be in a period that begins in 1970 or later and ends before the year 10000');
+  return Date.parse(day);
+}
+
 const boardSchema = Joi.object({
   leaderboard: schemas.boardKey.required(),
   period: schemas.period.required(),
@@ -25,6 +58,7 @@ const boardSchema = Joi.object({
   version: count.description('rises whenever the top 10 changes').required(),
   total: count.required(),
   updatedAt: nullableInstant,
+  ...stateFields,
   entries: Joi.array().items(schemas.entry).required(),
   nextCursor: schemas
     .nullable(Joi.string())
@@ -40,6 +74,7 @@ const friendsSchema = Joi.object({
   version: count.required(),
   total: count.description('how many of the friends, oneself included, are on the board').required(),
   updatedAt: nullableInstant,
+  ...stateFields,
   entries: Joi.array()
     .items(
       schemas.entry
@@ -170,14 +205,7 @@ export function leaderboardRoutes({
       params: keyParams,
       query: Joi.object({
         period: schemas.period,
-        date: Joi.string()
-          .pattern(/^\d{4}-\d{2}-\d{2}$/)
-          .custom((value: string, helpers) =>
-            Number.isNaN(Date.parse(value)) || new Date(value).toISOString().slice(0, 10) !== value
-              ? helpers.error('any.invalid')
-              : value,
-          )
-          .description('a day of the period, YYYY-MM-DD; not with the period all'),
+        date,
         limit: integer(1, 100, 10),
         offset: Joi.number().integer().min(0).max(1_000_000_000).description('0 when not given'),
         cursor: Joi.string()
@@ -190,18 +218,19 @@ export function leaderboardRoutes({
       },
       problems: readProblems,
       async handle({ params, query, caller, header }) {
-        const { period, date, limit, offset = 0, cursor } = query;
-        if (date !== undefined && period === 'all') {
-          throw new Problem('INVALID_REQUEST', 'date goes with a daily, weekly or monthly period.', {
-            errors: [{ path: 'date', message: 'goes with a daily, weekly or monthly period' }],
-          });
-        }
-        const board = find(params.key, period, caller, date === undefined ? Date.now() : Date.parse(date));
-        const after = cursor === undefined ? undefined : decodeCursor(cursor);
+        const { period, date: day, limit, offset = 0, cursor } = query;
+        const board = find(params.key, period, caller, instantOf(period, day));
+        const after = cursor === undefined ? undefined : decodeCursor(board, cursor);
         if (cursor !== undefined && !after) {
-          throw new Problem('INVALID_REQUEST', 'cursor is not one that a page returned.', {
-            errors: [{ path: 'cursor', message: 'is not one that a page returned' }],
-          });
+          throw new Problem(
+            'INVALID_REQUEST',
+            'cursor is not one that a page of this board, period and date returned.',
+            {
+              errors: [
+                { path: 'cursor', message: 'is not one that a page of this board, period and date returned' },
+              ],
+            },
+          );
         }
         const from = after ? { after } : { offset };
         const page = boards.page(board, from, limit);
@@ -213,14 +242,14 @@ export function leaderboardRoutes({
         };
         if (matches(header('if-none-match'), etag)) return { status: 304, headers };
         const stillHolds = (): boolean => {
-          const at = date === undefined ? Date.now() : Date.parse(date);
+          const at = day === undefined ? Date.now() : Date.parse(day);
           const shown = boardFor(params.key, period, undefined, at);
           return shown !== undefined && boards.freshPage(shown, from, limit) === page;
         };
         return { status: 200, body, headers, stillHolds };
       },
     }),
-    route<{ key: string; userId: string }, { period: Period; neighbors: number }>({
+    route<{ key: string; userId: string }, { period: Period; date?: string; neighbors: number }>({
       method: 'get',
       path: '/leaderboards/:key/users/:userId',
       operationId: 'getStanding',
@@ -233,6 +262,7 @@ export function leaderboardRoutes({
       params: keyParams.keys({ userId: Joi.string().pattern(userIdPattern).required() }),
       query: Joi.object({
         period: schemas.period,
+        date,
         neighbors: integer(0, 25, 0).description('entries on each side, with oneself between'),
       }),
       responses: {
@@ -253,7 +283,7 @@ export function leaderboardRoutes({
       },
       problems: [...readProblems, 'USER_NOT_FOUND'],
       async handle({ params, query, caller }) {
-        const board = find(params.key, query.period, caller);
+        const board = find(params.key, query.period, caller, instantOf(query.period, query.date));
         const profile = await directory.find(userIn(params.userId, caller));
         if (!profile || profile.erased) throw new Problem('USER_NOT_FOUND', 'There is no user of this id.');
         const standing = await boards.standing(board, profile.userId, query.neighbors);
@@ -290,7 +320,7 @@ export function leaderboardRoutes({
         return { status: 200, body, headers: { 'Cache-Control': 'no-store' } };
       },
     }),
-    route<{ key: string }, { period: Period }, { userIds: string[] }>({
+    route<{ key: string }, { period: Period; date?: string }, { userIds: string[] }>({
       method: 'post',
       path: '/leaderboards/:key/ranks',
       operationId: 'getRanks',
@@ -299,7 +329,7 @@ export function leaderboardRoutes({
       access: 'reader',
       read: true,
       params: keyParams,
-      query: Joi.object({ period: schemas.period }),
+      query: Joi.object({ period: schemas.period, date }),
       body: Joi.object({
         userIds: Joi.array().items(Joi.string().pattern(userIdPattern)).min(1).max(100).unique().required(),
       }),
@@ -324,7 +354,7 @@ export function leaderboardRoutes({
       },
       problems: readProblems,
       async handle({ params, query, body, caller }) {
-        const board = find(params.key, query.period, caller);
+        const board = find(params.key, query.period, caller, instantOf(query.period, query.date));
         const ranks = await boards.ranks(board, body.userIds);
         return {
           status: 200,

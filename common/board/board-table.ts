@@ -24,6 +24,9 @@ const toEntry = (row: EntryRow): Entry => ({
 /** Boards whose figures are kept: more than anybody watches at a time. */
 const COUNTED_BOARDS = 1000;
 
+/** Smaller boards are counted for each who asks: that costs little, and a count of a moment ago would tell the last of four to be the last of two. */
+const COUNTED_ANEW_BELOW = 10_000;
+
 /** Leaves out users that no board shows. They have an index of their own, and are few, so that all others cost little. */
 const shown = (row: string): string =>
   `not exists (select from users h where h.id = ${row}.user_id and (h.banned_at is not null or h.erased_at is not null))`;
@@ -167,7 +170,10 @@ export class BoardTable implements BoardSource {
 
   /** The version is counted in Redis only: here it is 0, which every client takes as older than what it has. */
   async #figures(board: BoardRef): Promise<Figures> {
-    return (await this.#counts?.fetch(boardId(board), { context: board })) ?? this.#count(board);
+    const id = boardId(board);
+    const known = this.#counts?.get(id);
+    const forceRefresh = known !== undefined && known.total < COUNTED_ANEW_BELOW;
+    return (await this.#counts?.fetch(id, { context: board, forceRefresh })) ?? this.#count(board);
   }
 
   async #count(board: BoardRef): Promise<Figures> {

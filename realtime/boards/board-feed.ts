@@ -6,6 +6,7 @@ import {
   type BoardSource,
   type Entry,
 } from '../../common/board/board.ts';
+import type { BoardState, PresentedState } from '../../common/board/board-state.ts';
 import type { BoardEvent } from '../../common/events.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Period } from '../../common/periods.ts';
@@ -33,6 +34,9 @@ export interface Snapshot {
   readonly version: number;
   readonly total: number;
   readonly updatedAt: string | null;
+  readonly state: BoardState;
+  readonly closedAt: string | null;
+  readonly correctedAt: string | null;
   readonly entries: readonly FeedEntry[];
 }
 
@@ -77,6 +81,8 @@ export interface FeedDeps {
   readonly windowMs: number;
   /** whether frames of the leaderboard may be sent just now */
   readonly broadcasts: (leaderboard: string) => boolean;
+  /** whether a board is open, and since when it is not */
+  readonly stateOf: (board: BoardRef) => PresentedState;
   /**
    * Sends a frame to all who watch the board at this instance right now. Resolves when it was handed to all of them; the
    * next one waits for that.
@@ -349,6 +355,10 @@ export class BoardFeed {
   }
 
   #present({ board, version, total, at, entries }: State): Snapshot {
-    return { ...presentFigures(board, { version, total, updatedAt: at }), entries };
+    return {
+      ...presentFigures(board, { version, total, updatedAt: at }),
+      ...this.#deps.stateOf(board),
+      entries,
+    };
   }
 }

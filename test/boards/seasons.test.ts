@@ -8,7 +8,7 @@ import { closePeriods } from '../../workers/maintenance/close-periods.ts';
 import { administrator } from '../support/administrator.ts';
 import { eventually } from '../support/eventually.ts';
 import { testSignatures } from '../support/jobs.ts';
-import { call, Player } from '../support/player.ts';
+import { call, Player, type Answer } from '../support/player.ts';
 import { useStores } from '../support/stores.ts';
 import { useSystem } from '../support/system.ts';
 
@@ -38,8 +38,8 @@ describe('seasons', () => {
   });
 
   /** An action whose completion was accepted at an instant, and reaches the worker only now. */
-  async function acceptedAt(player: Player, at: number): Promise<void> {
-    const started = await player.start(api(), 'COMPLETE_TASK', 'game1');
+  async function acceptedAt(player: Player, at: number, before?: Answer): Promise<void> {
+    const started = before ?? (await player.start(api(), 'COMPLETE_TASK', 'game1'));
     const [row] = await db('actions').where({ id: started.body.actionId }).select('token_hash');
     await queues.enqueueCompletion(
       testSignatures.sign<CompletionJob>({
@@ -78,11 +78,11 @@ describe('seasons', () => {
       [early.userId, 10],
     ]);
 
-    const close = () => closePeriods({ db, queues, log, most: 1000 });
+    const close = () => closePeriods({ db, redis, queues, log, most: 1000 });
     const closed = await Promise.all([close(), close(), close()]);
     const periods = await db('board_periods').whereNotNull('archived_at').select('id', 'total');
     // The workers' own closer may have been quicker with some of them.
-    expect(closed.reduce((sum, n) => sum + n, 0)).to.be.at.most(periods.length);
+    expect(closed.reduce((sum, { archived }) => sum + archived, 0)).to.be.at.most(periods.length);
     const standings = await db('standings')
       .join('board_periods', 'board_periods.id', 'board_period_id')
       .where({ leaderboard: 'game1', period: 'daily' })
@@ -126,7 +126,7 @@ describe('seasons', () => {
       .where({ period: 'daily', starts_at: new Date(day) })
       .update({ archived_at: null, closed_at: null });
     await db('standings').delete();
-    await closePeriods({ db, queues, log, most: 1000 });
+    await closePeriods({ db, redis, queues, log, most: 1000 });
     const open = () =>
       db('board_periods')
         .where({ period: 'daily', starts_at: new Date(day) })
@@ -134,7 +134,7 @@ describe('seasons', () => {
         .select('id');
     expect(await open()).to.have.length(2);
     await db('queued_completions').delete();
-    await closePeriods({ db, queues, log, most: 1000 });
+    await closePeriods({ db, redis, queues, log, most: 1000 });
     expect(await open()).to.have.length(0);
   });
 
@@ -146,29 +146,210 @@ describe('seasons', () => {
       token: admin.token,
       body: { period: 'weekly' },
     });
-    expect(close.status).to.equal(202);
-    await eventually(async () => {
-      const rows = await db('board_periods')
-        .where({ leaderboard: 'game2', period: 'weekly' })
-        .whereNotNull('archived_at');
-      expect(rows).to.have.length(1);
-    });
+    expect(close.status).to.equal(200);
+    expect(close.body).to.include({ leaderboard: 'game2', period: 'weekly', places: 1 });
+    const weekly = async () => (await call(api(), 'GET', '/leaderboards/game2?period=weekly')).body;
+    await eventually(async () =>
+      expect(await weekly()).to.include({ state: 'archived', closedAt: close.body.closedAt, total: 1 }),
+    );
     await player.play(api(), 'COMPLETE_QUEST', 'game2');
     const score = async (period: string) =>
       (await call(api(), 'GET', `/leaderboards/game2/users/${player.userId}?period=${period}`)).body.score;
     expect([await score('weekly'), await score('all'), await score('daily')]).to.deep.equal([50, 100, 100]);
 
-    await call(api(), 'POST', '/admin/leaderboards/game2/close', {
+    const open = await player.start(api(), 'COMPLETE_QUEST', 'game2');
+    const ended = await call(api(), 'POST', '/admin/leaderboards/game2/close', {
       token: admin.token,
-      body: { period: 'all' },
+      body: { period: 'all', reason: 'the season is over' },
     });
-    await eventually(async () =>
-      expect((await player.start(api(), 'COMPLETE_TASK', 'game2')).body.code).to.equal('LEADERBOARD_CLOSED'),
-    );
+    expect(ended.body).to.include({ period: 'all', places: 1 });
+    const late = await player.complete(api(), open.body);
+    expect([late.status, late.body.code]).to.deep.equal([409, 'LEADERBOARD_CLOSED']);
+    const board = async () => (await call(api(), 'GET', '/leaderboards/game2')).body;
+    await eventually(async () => expect(await board()).to.include({ state: 'archived', total: 1 }));
+    expect((await board()).entries[0].score).to.equal(100);
+    expect(await score('all')).to.equal(100);
+    const ledgerSum = async () =>
+      Number(
+        (await db('ledger').where({ user_id: player.userId, leaderboard: 'game2' }).sum('delta as n'))[0]![
+          'n'
+        ],
+      );
+    expect(await ledgerSum()).to.equal(100);
+
+    // Open again, it goes on from the score that it had.
+    const reopened = await call(api(), 'PATCH', '/admin/leaderboards/game2', {
+      token: admin.token,
+      body: { closesAt: null },
+    });
+    expect(reopened.status).to.equal(200);
+    const played = await player.play(api(), 'COMPLETE_QUEST', 'game2');
+    expect(played.body.score).to.deep.equal({ previous: 100, current: 150, delta: 50 });
+    await eventually(async () => expect(await board()).to.include({ state: 'open', closedAt: null }));
+    expect([await score('all'), await ledgerSum()]).to.deep.equal([150, 150]);
     const refused = await call(api(), 'POST', '/admin/leaderboards/global/close', {
       token: admin.token,
       body: { period: 'all' },
     });
     expect(refused.status).to.equal(400);
+    const endOfGlobal = await call(api(), 'PATCH', '/admin/leaderboards/global', {
+      token: admin.token,
+      body: { closesAt: new Date().toISOString() },
+    });
+    expect(endOfGlobal.status).to.equal(400);
+  });
+
+  it('counts at a leaderboard’s end what was accepted before it, and nothing that came later', async () => {
+    const admin = await administrator(stores.databaseUrl, api());
+    const [player, other] = [await Player.join(api()), await Player.join(api())];
+    const closesAt = new Date(Date.now() - 60_000);
+    await call(api(), 'PATCH', '/admin/leaderboards/game1', { token: admin.token, body: { closesAt: null } });
+    const started = [
+      await player.start(api(), 'COMPLETE_TASK', 'game1'),
+      await other.start(api(), 'COMPLETE_TASK', 'game1'),
+    ];
+    await db('leaderboards').where({ key: 'game1' }).update({ closes_at: closesAt });
+    try {
+      await acceptedAt(player, closesAt.getTime() - 1, started[0]);
+      const late = await other.complete(api(), started[1]!.body);
+      expect([late.status, late.body.code]).to.deep.equal([409, 'LEADERBOARD_CLOSED']);
+      await eventually(async () => {
+        const { body } = await call(api(), 'GET', `/leaderboards/global/users/${player.userId}`);
+        expect(body.score).to.equal(10);
+      });
+      const { body } = await call(api(), 'GET', `/leaderboards/global/users/${other.userId}`);
+      expect(body).to.include({ score: 0, rank: null });
+    } finally {
+      await call(api(), 'PATCH', '/admin/leaderboards/game1', {
+        token: admin.token,
+        body: { closesAt: null },
+      });
+    }
+  });
+
+  it('leaves banned players out of archives, shows them again after the ban, and corrects archives', async () => {
+    const admin = await administrator(stores.databaseUrl, api());
+    const [cheater, honest, third] = [
+      await Player.join(api()),
+      await Player.join(api()),
+      await Player.join(api()),
+    ];
+    const day = today - 9 * DAY_MS;
+    const date = new Date(day).toISOString().slice(0, 10);
+    for (const [i, player] of [cheater, cheater, honest, third].entries()) await acceptedAt(player, day + i);
+    await eventually(
+      async () => {
+        const rows = await db('board_periods')
+          .where({ leaderboard: 'game1', period: 'daily', starts_at: new Date(day) })
+          .whereNotNull('archived_at');
+        expect(rows).to.have.length(1);
+      },
+      { timeoutMs: 30_000 },
+    );
+    const read = async () => (await call(api(), 'GET', `/leaderboards/game1?period=daily&date=${date}`)).body;
+    const places = (body: any) => body.entries.map((e: any) => [e.rank, e.userId, e.score]);
+    const standing = async (player: Player) =>
+      (
+        await call(
+          api(),
+          'GET',
+          `/leaderboards/game1/users/${player.userId}?period=daily&date=${date}&neighbors=1`,
+        )
+      ).body;
+    const whole = [
+      [1, cheater.userId, 20],
+      [2, honest.userId, 10],
+      [3, third.userId, 10],
+    ];
+    await eventually(async () => {
+      expect(places(await read())).to.deep.equal(whole);
+      expect(await read()).to.include({ state: 'archived', total: 3 });
+    });
+    expect(await standing(third)).to.include({ rank: 3, usersAbove: 2, usersBelow: 0, total: 3, score: 10 });
+
+    const ban = `/admin/users/${cheater.userId}/ban`;
+    await call(api(), 'POST', ban, { token: admin.token, body: { reason: 'cheating' } });
+    await eventually(async () => {
+      const body = await read();
+      expect(places(body)).to.deep.equal([
+        [1, honest.userId, 10],
+        [2, third.userId, 10],
+      ]);
+      expect(body.total).to.equal(2);
+    });
+    const below = await standing(third);
+    expect(below).to.include({ rank: 2, usersAbove: 1, total: 2 });
+    expect(below.neighbors.map((e: any) => [e.rank, e.userId])).to.deep.equal([
+      [1, honest.userId],
+      [2, third.userId],
+    ]);
+    expect(await standing(cheater)).to.include({ rank: null, score: 0 });
+    const first = (await call(api(), 'GET', `/leaderboards/game1?period=daily&date=${date}&limit=1`)).body;
+    const second = await call(
+      api(),
+      'GET',
+      `/leaderboards/game1?period=daily&date=${date}&limit=1&cursor=${first.nextCursor}`,
+    );
+    expect(places(second.body)).to.deep.equal([[2, third.userId, 10]]);
+    const ranks = await call(api(), 'POST', `/leaderboards/game1/ranks?period=daily&date=${date}`, {
+      body: { userIds: [third.userId, cheater.userId] },
+    });
+    expect(ranks.body.ranks.map((r: any) => r.rank)).to.deep.equal([2, null]);
+
+    await call(api(), 'DELETE', ban, { token: admin.token });
+    await eventually(async () => expect(places(await read())).to.deep.equal(whole));
+    const entries = await db('ledger').where({ user_id: cheater.userId }).pluck('id');
+    for (const id of entries) {
+      await call(api(), 'POST', `/admin/transactions/${id}/rollback`, {
+        token: admin.token,
+        body: { reason: 'cheated' },
+        headers: { 'Idempotency-Key': `undo-${id}` },
+      });
+    }
+    await eventually(async () => {
+      const body = await read();
+      expect(places(body)).to.deep.equal([
+        [1, honest.userId, 10],
+        [2, third.userId, 10],
+      ]);
+      expect(body.correctedAt).to.be.a('string');
+    });
+    expect(await standing(cheater)).to.include({ rank: null, score: 0, percentile: null });
+  });
+
+  it('refuses dates and cursors that do not go with the board', async () => {
+    const [a, b] = [await Player.join(api()), await Player.join(api())];
+    for (const player of [a, b]) await player.play(api(), 'COMPLETE_TASK', 'game1');
+    const status = async (path: string): Promise<number> =>
+      (await call(api(), 'GET', `/leaderboards/${path}`)).status;
+    await eventually(async () => {
+      const { body } = await call(api(), 'GET', '/leaderboards/game1?period=daily&limit=1');
+      expect(body.nextCursor).to.be.a('string');
+    });
+    const { nextCursor } = (await call(api(), 'GET', '/leaderboards/game1?period=daily&limit=1')).body;
+    const now = new Date().toISOString().slice(0, 10);
+    expect(await status(`game1?period=daily&cursor=${nextCursor}`)).to.equal(200);
+    expect(await status(`game1?period=daily&date=${now}&cursor=${nextCursor}`)).to.equal(200);
+    expect(await status(`game2?period=daily&cursor=${nextCursor}`)).to.equal(400);
+    expect(await status(`game1?period=weekly&cursor=${nextCursor}`)).to.equal(400);
+    expect(await status(`game1?period=daily&date=${yesterday}&cursor=${nextCursor}`)).to.equal(400);
+    for (const [query, expected] of [
+      ['period=weekly&date=1969-12-28', 400],
+      ['period=weekly&date=1970-01-01', 400],
+      ['period=weekly&date=1970-01-05', 200],
+      ['period=daily&date=1970-01-01', 200],
+      ['period=daily&date=9999-12-31', 400],
+      ['period=daily&date=9999-12-30', 200],
+      ['period=monthly&date=9999-12-01', 400],
+      ['period=all&date=2026-01-01', 400],
+      [`period=daily&date=2026-02-30`, 400],
+    ] as const) {
+      for (const path of ['game1?', `game1/users/${a.userId}?`])
+        expect(await status(`${path}${query}`), `${path}${query}`).to.equal(expected);
+      const ranks = await call(api(), 'POST', `/leaderboards/game1/ranks?${query}`, {
+        body: { userIds: [a.userId] },
+      });
+      expect(ranks.status, `ranks ${query}`).to.equal(expected);
+    }
   });
 });

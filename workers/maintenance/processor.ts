@@ -18,6 +18,8 @@ export interface MaintenanceDeps extends ReconcileDeps, SweepDeps {
   readonly catalog: Catalog;
   /** places of a closed period that are kept, 0 = all */
   readonly archivedPlaces: number;
+  /** told after each run for how long the period that is due the longest has waited, seconds */
+  readonly onClosed: (lateSeconds: number) => void;
   /** how long IP addresses and user agents are kept */
   readonly privacyDays: number;
   /** how long tokens of outside identity services are good at most */
@@ -91,7 +93,11 @@ export function createMaintenanceProcessor(deps: MaintenanceDeps) {
     }),
     erase: async () => ({ erased: await finishErasures(db, queues) }),
     sum: async () => ({ entries: await sumDailyGains(db, deps.signal) }),
-    close: async () => ({ archived: await closePeriods({ db, queues, log, most: deps.archivedPlaces }) }),
+    close: async () => {
+      const closed = await closePeriods({ db, redis: deps.redis, queues, log, most: deps.archivedPlaces });
+      deps.onClosed(closed.lateSeconds);
+      return closed;
+    },
   };
   return async (job: Job): Promise<unknown> => {
     const perform = Object.hasOwn(work, job.name) ? work[job.name as MaintenanceName] : undefined;
