@@ -41,8 +41,9 @@ export async function migrate(db: Knex): Promise<void> {
     await guard.raw('select pg_advisory_xact_lock(?)', [MIGRATION_LOCK]);
     await adoptUnnumbered(db);
     await db.migrate.forceFreeMigrationsLock({ migrationSource });
-    await db.migrate.latest({ migrationSource });
-    await replaceFunctions(db);
+    const [, made] = (await db.migrate.latest({ migrationSource })) as [number, string[]];
+    // A migration that was taken back has taken functions with it.
+    await replaceFunctions(db, made.length > 0);
   });
 }
 
@@ -57,7 +58,7 @@ async function adoptUnnumbered(db: Knex): Promise<void> {
  * Defines the functions of `functions/` as this version has them. A file is one function, written `create or replace`; where its
  * arguments or its result change, the file drops the old form first.
  */
-async function replaceFunctions(db: Knex): Promise<void> {
+async function replaceFunctions(db: Knex, always: boolean): Promise<void> {
   const files = filesIn('functions/', '.sql').map((file) => read(`functions/${file}`));
   const hash = createHash('sha256').update(files.join('\n')).digest('hex');
   await db.transaction(async (trx) => {
@@ -65,7 +66,7 @@ async function replaceFunctions(db: Knex): Promise<void> {
       'create table if not exists function_set (hash text not null, applied_at timestamptz not null)',
     );
     const [applied] = await trx<{ hash: string }>('function_set').select('hash');
-    if (applied?.hash === hash) return;
+    if (!always && applied?.hash === hash) return;
     // They call each other, and are checked when they are called.
     await trx.raw('set local check_function_bodies = off');
     for (const file of files) await trx.raw(file);
