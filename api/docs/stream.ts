@@ -17,6 +17,7 @@ const snapshot = Joi.object({
   version: count.required(),
   total: count.required(),
   updatedAt: nullableInstant,
+  ...schemas.boardState,
   entries,
 })
   .id('LeaderboardSnapshot')

@@ -1,4 +1,5 @@
 import Joi from 'joi';
+import { boardStates } from '../../common/board/board-state.ts';
 import { periods } from '../../common/periods.ts';
 
 /** Parts of requests and responses that several routes share. */
@@ -46,3 +47,14 @@ export const completionResult = Joi.object({
 }).id('CompletionResult');
 
 export const iso = (ms: number): string => new Date(ms).toISOString();
+
+/** Whether a board is open, of every answer that shows one. */
+export const boardState = {
+  state: Joi.string()
+    .valid(...boardStates)
+    .description('open, closing (being frozen), closed (by an operator), archived (frozen)')
+    .example('open')
+    .required(),
+  closedAt: nullable(instant).description('from when on nothing counts; null while it is open').required(),
+  correctedAt: nullable(instant).description('when the frozen standings were last corrected').required(),
+};

@@ -3,7 +3,6 @@ import { boardAt, type BoardRef } from '../../common/board/board.ts';
 import { mayView, visibleBoard } from '../../common/board/visibility.ts';
 import type { Catalog } from '../../common/catalog.ts';
 import { userIdPattern } from '../../common/ids.ts';
-import { boardStates } from '../../common/board/board-state.ts';
 import { spanOf, type Period } from '../../common/periods.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
 import { Problem } from '../http/problem.ts';
@@ -17,15 +16,6 @@ const integer = (min: number, max: number, fallback: number) =>
   Joi.number().integer().min(min).max(max).default(fallback);
 const nullableInstant = schemas.nullable(schemas.instant).required();
 const count = Joi.number().integer().min(0);
-
-const stateFields = {
-  state: Joi.string()
-    .valid(...boardStates)
-    .description('open, closing (being frozen), closed (by an operator), archived (frozen)')
-    .required(),
-  closedAt: nullableInstant.description('from when on nothing counts; null while it is open'),
-  correctedAt: nullableInstant.description('when the frozen standings were last corrected'),
-};
 
 const date = Joi.string()
   .pattern(/^\d{4}-\d{2}-\d{2}$/)
@@ -58,7 +48,7 @@ const boardSchema = Joi.object({
   version: count.description('rises whenever the top 10 changes').required(),
   total: count.required(),
   updatedAt: nullableInstant,
-  ...stateFields,
+  ...schemas.boardState,
   entries: Joi.array().items(schemas.entry).required(),
   nextCursor: schemas
     .nullable(Joi.string())
@@ -74,7 +64,7 @@ const friendsSchema = Joi.object({
   version: count.required(),
   total: count.description('how many of the friends, oneself included, are on the board').required(),
   updatedAt: nullableInstant,
-  ...stateFields,
+  ...schemas.boardState,
   entries: Joi.array()
     .items(
       schemas.entry

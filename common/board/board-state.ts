@@ -35,13 +35,14 @@ export function presentState(
   closesAt: number | null,
   now: number,
 ): PresentedState {
-  const ends = [ending?.closedAt ?? null, board.endsAt, closesAt].filter((at) => at !== null);
+  const { closedAt = null, archivedAt = null, correctedAt = null } = ending ?? {};
+  const ends = [closedAt, board.endsAt, closesAt].filter((at) => at !== null);
   const end = ends.length > 0 ? Math.min(...ends) : Infinity;
   const isOver = end <= now;
-  const byHand = ending?.closedAt != null || (closesAt !== null && closesAt <= now);
+  const byHand = closedAt !== null || (closesAt !== null && closesAt <= now);
   return {
-    state: ending?.archivedAt != null ? 'archived' : !isOver ? 'open' : byHand ? 'closed' : 'closing',
+    state: archivedAt !== null ? 'archived' : !isOver ? 'open' : byHand ? 'closed' : 'closing',
     closedAt: isOver ? iso(end) : null,
-    correctedAt: iso(ending?.correctedAt ?? null),
+    correctedAt: iso(correctedAt),
   };
 }
