@@ -39,7 +39,13 @@ export function passwordRoutes(deps: PasswordDeps): Route[] {
       summary: 'Change my password',
       description: 'Ends every login, access tokens included, and answers with a new one for the caller.',
       access: 'player',
-      body: Joi.object({ current: givenPassword.required(), new: password.required() }),
+      body: Joi.object({
+        current: givenPassword
+          .description('the password until now')
+          .example('correct horse battery')
+          .required(),
+        new: password.required(),
+      }),
       responses: { 200: { description: 'Tokens of the new login', schema: grant } },
       problems: ['INVALID_REQUEST', 'BAD_CREDENTIALS', 'FORBIDDEN', 'RATE_LIMITED', 'UNAVAILABLE'],
       async handle(input) {

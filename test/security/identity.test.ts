@@ -20,7 +20,14 @@ const outcome = ({ status, body }: Answer): string => `${status} ${body?.code ??
 describe('identity', function () {
   this.timeout(60_000);
   const stores = useStores();
-  const system = useSystem(stores, { api: 2, clientSigned: true, env: { JWT_TRUST_ADMIN_ROLE: 'true' } });
+  // Workers know the next secret already: jobs are signed, too.
+  const system = useSystem(stores, {
+    api: 2,
+    env: {
+      JWT_TRUST_ADMIN_ROLE: 'true',
+      ACTION_TOKEN_SECRETS: `${ACTION_SECRET},the-next-action-token-secret-000000002`,
+    },
+  });
   const api = (i = 0): string => system.api[i]!.url;
   const opened: (() => Promise<void>)[] = [];
   /** One more instance, with settings of its own, until the test's end. */
