@@ -23,6 +23,7 @@ describe('identity', function () {
   // Workers know the next secret already: jobs are signed, too.
   const system = useSystem(stores, {
     api: 2,
+    clientSigned: true,
     env: {
       JWT_TRUST_ADMIN_ROLE: 'true',
       ACTION_TOKEN_SECRETS: `${ACTION_SECRET},the-next-action-token-secret-000000002`,
