@@ -7,6 +7,7 @@ begin
   if scrub_user(target, most) >= most then return true; end if;
   delete from erasures e
   where user_id = target and at < clock_timestamp() - interval '5 minutes'
-    and not exists (select from queued_completions q where q.user_id = e.user_id and q.dead_at is null);
+    and not exists (select from queued_completions q where q.user_id = e.user_id and q.dead_at is null)
+    and not exists (select from queued_corrections q where q.user_id = e.user_id and q.dead_at is null);
   return false;
 end $$;

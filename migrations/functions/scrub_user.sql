@@ -22,11 +22,14 @@ begin
     group by a.id
   ) kept
   where audit_log.id = kept.id and audit_log.details <> kept.details;
-  -- The first answers that administrators' requests are repeated with.
-  if to_regclass('idempotency_keys') is not null then
-    update idempotency_keys set response = response #- '{body,reason}', outcome = outcome - 'reason'
-    where response #>> '{body,userId}' = target and jsonb_typeof(outcome) = 'object';
-  end if;
+  -- The first answers, with which requests of administrators are answered again.
+  update idempotency_keys set response = response #- '{body,reason}',
+    outcome = case when jsonb_typeof(outcome) = 'object' then outcome - 'reason' else outcome end
+  where (outcome ->> 'userId' = target or response #>> '{body,userId}' = target)
+    and (outcome ->> 'reason' is not null or response #>> '{body,reason}' is not null);
+  -- What is not dead will be applied, and its reason taken out of the ledger.
+  update queued_corrections set payload = payload - 'reason'
+  where user_id = target and dead_at is not null and payload ->> 'reason' is not null;
   update actions set ip = null, user_agent = null, metadata = null, completion_metadata = null
   where id in (
     select id from actions

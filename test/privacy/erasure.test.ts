@@ -164,6 +164,8 @@ describe('erasure and retention of personal data', function () {
     });
     await db.raw('select erase_user(?)', [player.userId]);
     expect(await tracesInTables(who)).to.deep.equal([]);
+    // Redis hears of it by the outbox.
+    await eventually(async () => expect(await traces(who)).to.deep.equal([]), { timeoutMs: 15_000 });
     const audit: { action: string; details: Record<string, unknown> }[] = await db('audit_log')
       .where({ subject: player.userId })
       .select('action', 'details');
