@@ -16,6 +16,8 @@ import { createMetrics } from '../common/metrics.ts';
 import { createDatabase } from '../common/postgres.ts';
 import { Queues } from '../common/queues.ts';
 import { closeRedis, createRedis, untilReady } from '../common/redis.ts';
+import { watchRedisSafety } from '../common/redis-safety.ts';
+import { schemaCheck } from '../common/schema.ts';
 import { Shutdown } from '../common/shutdown.ts';
 import { createAvatarUrlSchema, createUsernameSchema } from '../common/users/names.ts';
 import { reservedNames } from '../common/users/reserved-names.ts';
@@ -97,8 +99,10 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
   shutdown.defer('redis', () => closeRedis(redis));
   const subscriber = createRedis(redisUrl, 'subscriber', log, config.REDIS_PREFIX);
   shutdown.defer('redis events', () => closeRedis(subscriber));
+  let risks: () => readonly string[];
   try {
     await Promise.all([redis, subscriber].map((client) => untilReady(client, START_TIMEOUT_MS)));
+    risks = await watchRedisSafety(redis, config, log);
   } catch (error) {
     await shutdown.run();
     throw error;
@@ -107,6 +111,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
   const events = new EventListener(subscriber, log);
   const queues = new Queues(redis, config.QUEUE_PARTITIONS);
   shutdown.defer('queues', () => queues.close());
+  const schema = schemaCheck(db, log);
   const catalog = new Catalog(db, log);
   shutdown.defer('catalog', () => Promise.resolve(catalog.stop()));
   const features = new Features(db, log);
@@ -260,8 +265,9 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
       postgres: async () => (await db.raw('select 1'), true),
       redis: async () => (await redis.ping()) === 'PONG',
       catalog: () => catalog.loaded,
+      schema,
     },
-    () => clock.warnings,
+    () => [...clock.warnings, ...risks()],
   );
   return {
     handle: (request, response) => {

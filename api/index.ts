@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
-import { loadConfig } from '../common/config.ts';
+import { loadConfig, settingWarnings } from '../common/config.ts';
 import { closeServer, listen } from '../common/health.ts';
 import { createHttpServer } from '../common/http-server.ts';
 import { createLogger } from '../common/logger.ts';
@@ -14,6 +14,7 @@ setFlagsFromString('--heap-growing-percent=30');
 runTier('api', async (shutdown) => {
   const config = loadConfig(process.env);
   const log = createLogger('api', config.LOG_LEVEL);
+  for (const warning of settingWarnings(process.env)) log.warn(warning);
   const api = await createApi(config, log, { webRoot: fileURLToPath(new URL('../web', import.meta.url)) });
   shutdown.defer('api', () => api.close());
   const server = createHttpServer(api.handle, config);

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { clientIp, countedAddress, countedNetwork } from './client-ip.ts';
+import { clientIp, countedAddress, countedNetwork, toldOnce } from './client-ip.ts';
+import type { Logger } from './logger.ts';
 
 describe('clientIp', () => {
   const cases: [string | undefined, string | undefined, number, string][] = [
@@ -9,6 +10,19 @@ describe('clientIp', () => {
     ['10.0.0.1', 'forged, 203.0.113.9, 10.0.0.2', 2, '203.0.113.9'],
     ['10.0.0.1', '203.0.113.9', 2, '203.0.113.9'],
     ['10.0.0.1', 'not an address', 1, '10.0.0.1'],
+    ['10.0.0.1', '198.51.100.7:52100', 1, '198.51.100.7'],
+    ['10.0.0.1', '[2001:db8::1]:443', 1, '2001:db8::1'],
+    ['10.0.0.1', '[2001:db8::1]', 1, '2001:db8::1'],
+    ['10.0.0.1', '2001:db8::1', 1, '2001:db8::1'],
+    ['10.0.0.1', '"[2001:db8::1]:443"', 1, '2001:db8::1'],
+    ['10.0.0.1', '"198.51.100.7"', 1, '198.51.100.7'],
+    ['10.0.0.1', ' 198.51.100.7 , 10.0.0.2:80', 2, '198.51.100.7'],
+    ['10.0.0.1', '[::ffff:198.51.100.7]:1', 1, '198.51.100.7'],
+    ['10.0.0.1', '[fe80::1%eth0]:1', 1, 'fe80::1'],
+    ['10.0.0.1', 'unknown', 1, '10.0.0.1'],
+    ['10.0.0.1', '_hidden', 1, '10.0.0.1'],
+    ['10.0.0.1', '', 1, '10.0.0.1'],
+    ['10.0.0.1', '1.2.3.4, unknown', 1, '10.0.0.1'],
     ['10.0.0.1', undefined, 1, '10.0.0.1'],
     [undefined, undefined, 0, ''],
     [undefined, '203.0.113.9', 1, '203.0.113.9'],
@@ -20,6 +34,13 @@ describe('clientIp', () => {
       expect(clientIp(peer, forwarded, hops)).to.equal(expected);
     });
   }
+});
+
+it('says once what a proxy wrote that is no address', () => {
+  const told: unknown[] = [];
+  const tell = toldOnce({ warn: (fields: unknown) => told.push(fields) } as unknown as Logger);
+  for (const hop of ['198.51.100.7:1', 'unknown', '_hidden']) clientIp('10.0.0.1', hop, 1, tell);
+  expect(told).to.deep.equal([{ value: 'unknown', setting: 'TRUSTED_PROXIES' }]);
 });
 
 describe('countedAddress', () => {

@@ -1,4 +1,5 @@
 import { isIP, isIPv6 } from 'node:net';
+import type { Logger } from './logger.ts';
 
 /**
  * The client's IP address. `X-Forwarded-For` is believed only as far as trusted proxies wrote it: each appends the
@@ -6,18 +7,47 @@ import { isIP, isIPv6 } from 'node:net';
  * client may have made up.
  *
  * @param peer the address of the connection itself; undefined once the client has reset it
+ * @param onUnusable told of what a proxy wrote and is no address; the proxy's own counts then
  * @returns an address without a zone; empty when it is not known, which is no reason to refuse a request
  */
 export function clientIp(
   peer: string | undefined,
   forwardedFor: string | undefined,
   trustedProxies: number,
+  onUnusable?: (value: string) => void,
 ): string {
   const own = plain(peer ?? '');
   if (trustedProxies === 0 || forwardedFor === undefined) return own;
-  const hops = forwardedFor.split(',').map((hop) => plain(hop.trim()));
-  const claimed = hops[hops.length - trustedProxies] ?? hops[0] ?? '';
-  return isIP(claimed) ? claimed : own;
+  const hops = forwardedFor.split(',');
+  const said = hops[hops.length - trustedProxies] ?? hops[0] ?? '';
+  const claimed = plain(said.trim());
+  if (isIP(claimed)) return claimed;
+  const bare = plain(withoutPort(said));
+  if (isIP(bare)) return bare;
+  onUnusable?.(said);
+  return own;
+}
+
+/** Some proxies write a port behind the address, brackets around an IPv6 one, or quotes around both. */
+const withoutPort = (hop: string): string =>
+  hop
+    .trim()
+    .replace(/^"(.*)"$/, '$1')
+    .trim()
+    .replace(/^\[([^\]]*)\](?::\d*)?$/, '$1')
+    .replace(/^([\d.]+):\d*$/, '$1');
+
+/** Tells of the first unusable value only: what a proxy writes, it writes into every request. */
+export function toldOnce(log: Logger): (value: string) => void {
+  let told = false;
+  return (value) => {
+    if (told) return;
+    told = true;
+    log.warn(
+      { value: value.slice(0, 100), setting: 'TRUSTED_PROXIES' },
+      'X-Forwarded-For holds what is no address: the proxy’s own is counted, for all its clients together',
+    );
+  };
 }
 
 /**

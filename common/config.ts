@@ -1,5 +1,6 @@
 import Joi from 'joi';
 import { ConfigError } from './config-error.ts';
+import { normalizeOrigin } from './origins.ts';
 import { parsePostgresAddress } from './postgres-address.ts';
 import { DEFAULT_REDIS_PREFIX } from './redis-names.ts';
 
@@ -58,6 +59,19 @@ const oneOf = <const T extends string>(doc: string, fallback: T, allowed: readon
     .default(fallback),
 });
 const list = (doc: string): Variable<string[]> => ({ doc, schema: lists.list().default([]) });
+const originList = (doc: string): Variable<string[]> => ({
+  doc,
+  schema: lists
+    .list()
+    .default([])
+    .custom((values: string[], helpers) => {
+      try {
+        return values.map(normalizeOrigin);
+      } catch (error) {
+        return helpers.message({ custom: (error as Error).message });
+      }
+    }),
+});
 const limit = (doc: string, fallback: number): Variable<number> =>
   int(`${doc} Sliding window of 60 s; 0 switches it off.`, fallback, 0, 1_000_000);
 
@@ -104,6 +118,10 @@ export const variables = {
       .messages({ 'string.pattern.base': 'must be 1 to 40 letters, digits, `_`, `-` or `.`' })
       .default(DEFAULT_REDIS_PREFIX),
   } as Variable<string>,
+  ALLOW_UNSAFE_REDIS: flag(
+    'Lets Laurel run in production on a Redis without an append-only file, or one that may evict keys: accepted work can be lost then.',
+    false,
+  ),
   DATA_DIR: text('Where `npm start` keeps its stores and secrets.', '.data'),
   JWT_SECRETS: list(
     'Secrets of access tokens, newest first; the first signs, all verify. At least 32 bytes each.',
@@ -213,8 +231,8 @@ export const variables = {
   ADMIN_PASSWORD: optionalText(
     'The administrator’s password. `npm start` makes and prints one when it is not set.',
   ),
-  CORS_ORIGINS: list(
-    'Origins of web pages that may call the API and open sockets; one’s own origin always may.',
+  CORS_ORIGINS: originList(
+    'Origins of web pages that may call the API and open sockets, such as `https://game.example`; the service’s own origin always may. `http://localhost:*` is any port of one’s machine.',
   ),
   AVATAR_HOSTS: {
     doc: 'Hosts on which avatars may be, as `cdn.example.com`. Not set: anywhere, and a player on a board can learn the addresses of those who look at it.',
@@ -303,6 +321,19 @@ export { ConfigError };
 
 const MIN_SECRET_BYTES = 32;
 
+/** Settings that somebody may expect to work, and that would do nothing. */
+const notSupported = {
+  REDIS_CLUSTER_NODES:
+    'Laurel runs on one Redis, or behind an address that always leads to the primary: REDIS_URL.',
+  DATABASE_REPLICA_URL: 'Reads come from Redis, and from the database of DATABASE_URL.',
+};
+
+/** What of an environment does nothing, and is no reason to refuse it: platforms set such variables for everybody. */
+export const settingWarnings = (env: NodeJS.ProcessEnv): string[] =>
+  env['OTEL_EXPORTER_OTLP_ENDPOINT']
+    ? ['OTEL_EXPORTER_OTLP_ENDPOINT does nothing: this version sends no traces. Metrics are at /metrics.']
+    : [];
+
 /**
  * Reads the settings from an environment. Pure: no I/O, nothing kept.
  *
@@ -318,6 +349,8 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     if (error) problems.push(`${name} ${error.message}. ${variables[name as keyof Variables].doc}`);
     else values[name] = value;
   }
+  for (const [name, instead] of Object.entries(notSupported))
+    if (env[name]) problems.push(`${name} is not supported by this version: take it out. ${instead}`);
   const config = values as unknown as Config;
   if (problems.length === 0) problems.push(...secretProblems(config));
   if (problems.length > 0) {

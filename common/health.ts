@@ -3,8 +3,8 @@ import { ConfigError, type Config } from './config.ts';
 import { createHttpServer } from './http-server.ts';
 import type { Metrics } from './metrics.ts';
 
-/** Whether a part that a tier needs is there. Rejects, or answers false, when it is not. */
-export type Check = () => Promise<boolean> | boolean;
+/** Whether a part that a tier needs is there. Rejects, or answers false or a text that says what is wrong, when it is not. */
+export type Check = () => Promise<boolean | string> | boolean | string;
 
 /** The routes that every tier answers to its operators: is it alive, can it serve, and its figures. */
 export interface Health {
@@ -14,7 +14,8 @@ export interface Health {
 
 const CHECK_TIMEOUT_MS = 2000;
 
-async function passes(check: Check): Promise<boolean> {
+/** @returns whether it passed, or why it did not */
+async function passes(check: Check): Promise<boolean | string> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<boolean>(
     (resolve) => (timer = setTimeout(() => resolve(false), CHECK_TIMEOUT_MS)),
@@ -43,11 +44,14 @@ export function createHealth(
     const results = await Promise.all(
       Object.entries(checks).map(async ([name, check]) => [name, await passes(check)] as const),
     );
-    const ok = results.every(([, passed]) => passed);
+    const ok = results.every(([, passed]) => passed === true);
+    const reasons = results.filter(([, passed]) => typeof passed === 'string');
+    const warned = warnings();
     json(response, ok ? 200 : 503, {
       status: ok ? 'ready' : 'not ready',
-      checks: Object.fromEntries(results),
-      ...(warnings().length > 0 && { warnings: warnings() }),
+      checks: Object.fromEntries(results.map(([name, passed]) => [name, passed === true])),
+      ...(reasons.length > 0 && { reasons: Object.fromEntries(reasons) }),
+      ...(warned.length > 0 && { warnings: warned }),
     });
   };
   return {

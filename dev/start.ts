@@ -27,10 +27,8 @@ import { startStack } from './stack.ts';
 
 const SHUTDOWN_DEADLINE_MS = 4500;
 
-/** Where the usual development servers of web projects serve a page that plays on this Laurel. */
-const developmentOrigins = ['localhost', '127.0.0.1'].flatMap((host) =>
-  [1234, 3001, 4173, 4200, 4321, 5000, 5173, 5500, 8000, 8080].map((port) => `http://${host}:${port}`),
-);
+/** Pages that are being developed may ask the demo, from any port of this machine. */
+const developmentOrigins = ['localhost', '127.0.0.1', '[::1]'].map((host) => `http://${host}:*`);
 
 async function start(): Promise<void> {
   // Wrong settings are told before anything is started; the stores' addresses come later.

@@ -14,6 +14,8 @@ import type { Logger } from '../common/logger.ts';
 import { createMetrics } from '../common/metrics.ts';
 import { createDatabase } from '../common/postgres.ts';
 import { closeRedis, createRedis, untilReady } from '../common/redis.ts';
+import { watchRedisSafety } from '../common/redis-safety.ts';
+import { schemaCheck } from '../common/schema.ts';
 import { Shutdown } from '../common/shutdown.ts';
 import { createTokenUsers } from '../common/users/token-users.ts';
 import { UserDirectory, type UserProfile } from '../common/users/user-directory.ts';
@@ -57,18 +59,21 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
   shutdown.defer('redis adapter, sending', () => closeRedis(adapterPublisher));
   const adapterSubscriber = createRedis(redisUrl, 'subscriber', log, config.REDIS_PREFIX);
   shutdown.defer('redis adapter, hearing', () => closeRedis(adapterSubscriber));
+  let risks: () => readonly string[];
   try {
     await Promise.all(
       [redis, subscriber, adapterPublisher, adapterSubscriber].map((client) =>
         untilReady(client, START_TIMEOUT_MS),
       ),
     );
+    risks = await watchRedisSafety(redis, config, log);
   } catch (error) {
     await shutdown.run();
     throw error;
   }
 
   const events = new EventListener(subscriber, log);
+  const schema = schemaCheck(db, log);
   const catalog = new Catalog(db, log);
   shutdown.defer('catalog', () => Promise.resolve(catalog.stop()));
   const features = new Features(db, log);
@@ -119,7 +124,7 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
     accessTokens: new AccessTokens(config),
     tokenUsers: createTokenUsers(config, db, directory),
   });
-  const limits = new ConnectionLimits(config);
+  const limits = new ConnectionLimits(config, log);
   const shared = { config, log, metrics, identify, limits, feeds, findBoard };
   const streams: BoardStreams = new BoardStreams({
     ...shared,
@@ -209,10 +214,15 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
   });
 
   return {
-    health: createHealth(metrics, {
-      redis: async () => (await redis.ping()) === 'PONG',
-      catalog: () => catalog.loaded,
-    }),
+    health: createHealth(
+      metrics,
+      {
+        redis: async () => (await redis.ping()) === 'PONG',
+        catalog: () => catalog.loaded,
+        schema,
+      },
+      risks,
+    ),
     handle: (request, response) => streams.handle(request, response),
     attach: (server) => sockets.attach(server),
     close: () => shutdown.run(),

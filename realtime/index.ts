@@ -1,5 +1,5 @@
 import { setFlagsFromString } from 'node:v8';
-import { loadConfig } from '../common/config.ts';
+import { loadConfig, settingWarnings } from '../common/config.ts';
 import { closeServer, listen } from '../common/health.ts';
 import { createHttpServer } from '../common/http-server.ts';
 import { createLogger } from '../common/logger.ts';
@@ -13,6 +13,7 @@ setFlagsFromString('--heap-growing-percent=30');
 runTier('realtime', async (shutdown) => {
   const config = loadConfig(process.env);
   const log = createLogger('realtime', config.LOG_LEVEL);
+  for (const warning of settingWarnings(process.env)) log.warn(warning);
   const realtime = await createRealtime(config, log);
   const server = createHttpServer((request, response) => {
     if (realtime.health.handle(request, response) || realtime.handle(request, response)) return;

@@ -13,6 +13,8 @@ import { untilDone } from '../common/patience.ts';
 import { createDatabase } from '../common/postgres.ts';
 import { MAINTENANCE_QUEUE, partitionQueue, Queues } from '../common/queues.ts';
 import { closeRedis, createRedis, isRedisAway, untilReady } from '../common/redis.ts';
+import { watchRedisSafety } from '../common/redis-safety.ts';
+import { schemaCheck } from '../common/schema.ts';
 import { Shutdown } from '../common/shutdown.ts';
 import { ProfileCache } from '../common/users/profile-cache.ts';
 import { GroupCommit } from './completions/group-commit.ts';
@@ -61,8 +63,10 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
   shutdown.defer('redis queues', () => closeRedis(blocking));
   const subscriber = createRedis(redisUrl, 'subscriber', log, config.REDIS_PREFIX);
   shutdown.defer('redis events', () => closeRedis(subscriber));
+  let risks: () => readonly string[];
   try {
     await Promise.all([redis, blocking, subscriber].map((client) => untilReady(client, START_TIMEOUT_MS)));
+    risks = await watchRedisSafety(redis, config, log);
   } catch (error) {
     await shutdown.run();
     throw error;
@@ -70,6 +74,7 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
 
   const queues = new Queues(redis, config.QUEUE_PARTITIONS);
   shutdown.defer('queues', () => queues.close());
+  const schema = schemaCheck(db, log);
   const catalog = new Catalog(db, log);
   shutdown.defer('catalog', () => Promise.resolve(catalog.stop()));
   const events = new EventListener(subscriber, log);
@@ -234,8 +239,9 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
         redis: async () => (await redis.ping()) === 'PONG',
         catalog: () => catalog.loaded,
         boards: async () => (await index.incomplete(expectedBoards(catalog))).length === 0,
+        schema,
       },
-      () => clock.warnings,
+      () => [...clock.warnings, ...risks()],
     ),
     close: () => shutdown.run(),
   };

@@ -15,7 +15,8 @@ import { isTransient } from '../../common/postgres.ts';
 import { isRedisAway } from '../../common/redis.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
 import type { Authenticate } from './authenticate.ts';
-import { clientIp } from '../../common/client-ip.ts';
+import { clientIp, toldOnce } from '../../common/client-ip.ts';
+import { originCheck } from '../../common/origins.ts';
 import { headersOf } from './headers.ts';
 import type { IdempotentWrites } from './idempotency.ts';
 import { KeptRefusals } from './kept-refusals.ts';
@@ -105,11 +106,13 @@ export function createApp(deps: AppDeps): RequestListener {
     ['method', 'route', 'status'] as const,
   );
 
+  const onUnusable = toldOnce(log);
   const ipOf = ({ socket, headers }: IncomingMessage): string =>
     clientIp(
       socket.remoteAddress,
       headers['x-forwarded-for']?.toString() || undefined,
       config.TRUSTED_PROXIES,
+      onUnusable,
     );
   const kept = new KeptReplies({
     admission,
@@ -158,10 +161,10 @@ export function createApp(deps: AppDeps): RequestListener {
     }
   });
 
-  const allowed = new Set(config.CORS_ORIGINS);
+  const allows = originCheck(config.CORS_ORIGINS);
   const answerOrigins = cors({
     // An origin that is not listed gets no header, and the browser keeps the answer from the page.
-    origin: (ctx) => (allowed.has(ctx.get('origin')) ? ctx.get('origin') : ''),
+    origin: (ctx) => (allows(ctx.get('origin')) ? ctx.get('origin') : ''),
     allowMethods: 'GET,POST,PUT,PATCH,DELETE',
     allowHeaders: [
       'Authorization',

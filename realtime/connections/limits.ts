@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
-import { clientIp, countedAddress } from '../../common/client-ip.ts';
+import { clientIp, countedAddress, toldOnce } from '../../common/client-ip.ts';
 import type { Config } from '../../common/config.ts';
+import type { Logger } from '../../common/logger.ts';
 import { delay } from '../../common/patience.ts';
 import { Refusal } from './refusal.ts';
 
@@ -28,12 +29,14 @@ const spread = (ms: number): number => Math.ceil(ms + Math.random() * SPREAD_MS)
 /** How many connections this instance keeps open, in all and for one address, and how fast it lets them in. */
 export class ConnectionLimits {
   readonly #settings: Settings;
+  readonly #onUnusable: ((value: string) => void) | undefined;
   readonly #byAddress = new Map<string, number>();
   #total = 0;
   #nextTurn = 0;
 
-  constructor(settings: Settings) {
+  constructor(settings: Settings, log?: Logger) {
     this.#settings = settings;
+    this.#onUnusable = log && toldOnce(log);
   }
 
   get total(): number {
@@ -60,7 +63,12 @@ export class ConnectionLimits {
   addressOf(request: IncomingMessage): string {
     const forwarded = request.headers['x-forwarded-for'];
     const header = Array.isArray(forwarded) ? forwarded.join(',') : forwarded;
-    const ip = clientIp(request.socket.remoteAddress, header, this.#settings.TRUSTED_PROXIES);
+    const ip = clientIp(
+      request.socket.remoteAddress,
+      header,
+      this.#settings.TRUSTED_PROXIES,
+      this.#onUnusable,
+    );
     return isOwnMachine(ip) ? ip : countedAddress(ip);
   }
 

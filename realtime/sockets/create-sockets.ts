@@ -14,6 +14,7 @@ import type { Delivery } from '../boards/fan-out.ts';
 import { ConnectionBook } from '../connections/book.ts';
 import type { Doorman } from '../connections/doorman.ts';
 import type { ConnectionLimits } from '../connections/limits.ts';
+import { originCheck } from '../../common/origins.ts';
 import { Refusal } from '../connections/refusal.ts';
 import { createRequests, type Answer, type RequestDeps } from './requests.ts';
 import { RoomFrames } from './room-frames.ts';
@@ -70,10 +71,10 @@ function handshakeError(cause: unknown): Error {
 /** A page's origin is named by its browser: only listed ones, and the very host that is asked, may open sockets. */
 export function originAllowed(
   request: Pick<IncomingMessage, 'headers'>,
-  allowed: readonly string[],
+  allows: (origin: string) => boolean,
 ): boolean {
   const { origin, host } = request.headers;
-  if (origin === undefined || allowed.includes(origin)) return true;
+  if (origin === undefined || allows(origin)) return true;
   try {
     return new URL(origin).host === host;
   } catch {
@@ -84,6 +85,7 @@ export function originAllowed(
 /** The Socket.IO server: who may connect and for how long, and whom it hears. */
 export function createSockets(deps: SocketDeps) {
   const { config, log, metrics, identify, limits } = deps;
+  const allows = originCheck(config.CORS_ORIGINS);
   const refused = metrics.counter('laurel_socket_refused_total', 'Handshakes refused, by code.', [
     'code',
   ] as const);
@@ -102,14 +104,17 @@ export function createSockets(deps: SocketDeps) {
     connectTimeout: CONNECT_MS,
     serveClient: false,
     allowRequest: (request, done) => {
-      const problem = !originAllowed(request, config.CORS_ORIGINS)
+      const problem = !originAllowed(request, allows)
         ? 'the page’s origin is not allowed'
         : limits.overrun(limits.addressOf(request))
           ? 'too many connections'
           : null;
       done(problem, problem === null);
     },
-    cors: { origin: [...config.CORS_ORIGINS], credentials: false },
+    cors: {
+      origin: (origin, done) => done(null, origin !== undefined && allows(origin)),
+      credentials: false,
+    },
   });
   const main = io.of('/');
   main.adapter.on('error', (error: unknown) => log.debug({ err: error }, 'instances do not hear each other'));

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import Joi from 'joi';
 import type { Viewer } from '../../common/board/visibility.ts';
+import { originCheck } from '../../common/origins.ts';
 import type { Config } from '../../common/config.ts';
 import type { Identity } from '../../common/identity/access-tokens.ts';
 import type { Logger } from '../../common/logger.ts';
@@ -62,12 +63,14 @@ const message = (event: string, id: number, data: unknown): Buffer =>
  */
 export class BoardStreams {
   readonly #deps: StreamDeps;
+  readonly #allows: (origin: string) => boolean;
   readonly #rooms = new Map<string, Set<Stream>>();
   readonly #timers: NodeJS.Timeout[];
   #closed = false;
 
   constructor(deps: StreamDeps) {
     this.#deps = deps;
+    this.#allows = originCheck(deps.config.CORS_ORIGINS);
     this.#timers = [
       setInterval(() => this.#heartbeat(), deps.config.REALTIME_STREAM_HEARTBEAT_SECONDS * 1000).unref(),
       setInterval(() => this.#sweep(), SWEEP_MS).unref(),
@@ -231,7 +234,7 @@ export class BoardStreams {
 
   #allowOrigin({ headers: { origin } }: IncomingMessage, response: ServerResponse): void {
     response.setHeader('Vary', 'Origin');
-    if (origin === undefined || !this.#deps.config.CORS_ORIGINS.includes(origin)) return;
+    if (origin === undefined || !this.#allows(origin)) return;
     response.setHeader('Access-Control-Allow-Origin', origin);
     response.setHeader('Access-Control-Expose-Headers', 'Retry-After, X-Request-Id');
   }
