@@ -9,6 +9,7 @@ import type {
   Achievement,
   ActionPage,
   ActionStatus,
+  ActionType,
   ActionView,
   BoardPage,
   CompletionResult,
@@ -165,6 +166,11 @@ export class LaurelClient {
 
   leaderboards(): Promise<LeaderboardInfo[]> {
     return this.#reads.leaderboards();
+  }
+
+  /** What can be played, with prices. */
+  actionTypes(): Promise<ActionType[]> {
+    return this.#reads.actionTypes();
   }
 
   /** A page of a board; an unchanged one is the same object as before (ETag). */

@@ -2,6 +2,7 @@ import type { Query } from './http.ts';
 import type { Session } from './session.ts';
 import type {
   Achievement,
+  ActionType,
   BoardPage,
   Friend,
   FriendsBoard,
@@ -45,6 +46,10 @@ export class Reads {
   async leaderboards(): Promise<LeaderboardInfo[]> {
     const body = await this.#get<{ leaderboards: LeaderboardInfo[] }>('/leaderboards');
     return body.leaderboards;
+  }
+
+  async actionTypes(): Promise<ActionType[]> {
+    return (await this.#get<{ actionTypes: ActionType[] }>('/action-types')).actionTypes;
   }
 
   /** The very same object as before, where the board has not changed. */

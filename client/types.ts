@@ -11,11 +11,34 @@ export type LeaderboardInfo = Schemas['ListLeaderboardsResponse']['leaderboards'
 /** One line of a board. `rank` 1 is the best. */
 export type LeaderboardEntry = Schemas['Entry'];
 
+/** Whether a board takes points: `closing` while the last ones are counted, `archived` once its standings are frozen. */
+interface BoardEnd {
+  state?: 'open' | 'closing' | 'closed' | 'archived';
+  /** ISO 8601: from when on nothing counts; null while it is open. */
+  closedAt?: string | null;
+}
+
 /** A board as it stood at `version`, which rises whenever its top 10 changes. Watched boards hold the top 10. */
-export type Board = Schemas['LeaderboardSnapshot'];
+export type Board = Schemas['LeaderboardSnapshot'] & BoardEnd;
 
 /** A page of a board; `nextCursor` asks for the next one. */
-export type BoardPage = Schemas['Leaderboard'];
+export type BoardPage = Schemas['Leaderboard'] & BoardEnd;
+
+/** Something that can be played, with its price. */
+export interface ActionType {
+  key: string;
+  /** For people. */
+  title: string;
+  /** A leaderboard whose `maxPointsPerUpdate` is less pays that. */
+  points: number;
+  /** What each difficulty earns. */
+  difficulties: Record<string, number>;
+  /** A completion that comes sooner after the start is refused or looked at. */
+  minDurationMs: number;
+  /** Where it may be played; null for everywhere. */
+  leaderboards: string[] | null;
+  clientSigned?: boolean;
+}
 
 /** A friends' board: `rank` is the one on the whole board, `position` the place among friends. */
 export type FriendsBoard = Schemas['FriendsLeaderboard'];

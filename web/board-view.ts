@@ -2,6 +2,7 @@ import type { Board, BoardUpdate, LeaderboardEntry } from '../client/index.ts';
 import { avatar } from './avatar.ts';
 import { glyph, hiddenText, make } from './dom.ts';
 import { countUp, flash, glide, measure } from './motion.ts';
+import { NoticeView, type Notice } from './notice.ts';
 import { number } from './words.ts';
 
 /** How long ▲ and ▼ stay beside a name, ms. */
@@ -11,6 +12,7 @@ const MOVE_SHOWN_MS = 5_000;
 interface Row {
   element: HTMLLIElement;
   rank: HTMLElement;
+  who: HTMLElement;
   name: HTMLElement;
   move: HTMLElement;
   score: HTMLElement;
@@ -25,13 +27,12 @@ interface Row {
 /** The top 10: the first three on a podium, the others in lines below. */
 export class BoardView {
   readonly #list: HTMLOListElement;
-  readonly #empty: HTMLElement;
+  readonly #notice = new NoticeView();
   readonly #rows = new Map<string, Row>();
   #me: string | null = null;
 
-  constructor(list: HTMLOListElement, empty: HTMLElement) {
+  constructor(list: HTMLOListElement) {
     this.#list = list;
-    this.#empty = empty;
   }
 
   /** Marks one player as the visitor; null for nobody. */
@@ -43,7 +44,7 @@ export class BoardView {
   /** Placeholders, until the board is known. */
   showLoading(): void {
     this.#clear();
-    this.#empty.hidden = true;
+    this.#notice.show(null);
     this.#list.hidden = false;
     this.#list.setAttribute('aria-busy', 'true');
     for (let place = 1; place <= 10; place++) {
@@ -55,13 +56,27 @@ export class BoardView {
     }
   }
 
+  /** Says why there is no board to see, in its place. */
+  showNotice(notice: Notice): void {
+    this.#clear();
+    this.#list.hidden = true;
+    this.#list.setAttribute('aria-busy', 'false');
+    this.#notice.show(notice);
+  }
+
+  /** Another board, which is known already: nothing glides or counts up from the one before. */
+  replace(board: Board): void {
+    this.#clear();
+    this.show({ board, changes: [], cause: 'snapshot' });
+  }
+
   show(update: BoardUpdate): void {
     const { board } = update;
     const first = this.#list.getAttribute('aria-busy') === 'true';
     if (first) this.#clear();
     this.#list.setAttribute('aria-busy', 'false');
     this.#list.hidden = board.entries.length === 0;
-    this.#empty.hidden = board.entries.length > 0;
+    if (board.entries.length > 0) this.#notice.show(null);
 
     const elements = () => new Map([...this.#rows].map(([id, row]) => [id, row.element]));
     const before = measure(elements());
@@ -133,7 +148,8 @@ export class BoardView {
     const gain = make('span', 'entry__gain', delta > 0 ? `+${number(delta)}` : 'New');
     gain.setAttribute('aria-hidden', 'true');
     row.element.querySelector('.entry__gain')?.remove();
-    row.element.append(gain);
+    // Beside the name, which gives way: nothing lies over the score.
+    row.who.append(gain);
     flash(row.element, gain);
   }
 }
@@ -148,7 +164,8 @@ function makeRow(entry: LeaderboardEntry): Row {
   const face = make('span', 'entry__face');
   const crown = make('span', 'entry__crown');
   crown.append(glyph('wreath', 'entry__wreath'), face);
-  const name = make('span', 'entry__name');
+  const name = make('bdi', 'entry__name');
+  name.dir = 'auto';
   const you = make('span', 'entry__you', 'You');
   const who = make('span', 'entry__who');
   const move = make('span', 'entry__move');
@@ -165,7 +182,7 @@ function makeRow(entry: LeaderboardEntry): Row {
   meter.append(bar);
   points.append(meter);
   element.append(plinth, crown, who, points);
-  return { element, rank, name, move, score, bar, face, faceOf: '', entry, moveTimer: undefined };
+  return { element, rank, who, name, move, score, bar, face, faceOf: '', entry, moveTimer: undefined };
 }
 
 /** @param by places gained; negative for lost */

@@ -1,7 +1,7 @@
 import type { Board, LaurelClient, Period, Standing } from '../client/index.ts';
 import { avatar } from './avatar.ts';
 import { hiddenText, make } from './dom.ts';
-import { count, number } from './words.ts';
+import { count, isolated, number } from './words.ts';
 
 /** A busy board must not make every visitor ask where he stands at every change, ms. */
 const PAUSE_MS = 4_000;
@@ -90,7 +90,9 @@ export class MineView {
     rank.prepend(hiddenText('Your rank: '));
     const who = make('span', 'mine__who');
     const line = make('span', 'mine__line');
-    line.append(make('span', 'mine__name', standing.username), make('span', 'mine__you', 'You'));
+    const name = make('bdi', 'mine__name', standing.username);
+    name.dir = 'auto';
+    line.append(name, make('span', 'mine__you', 'You'));
     who.append(line, make('span', 'mine__hint', this.#hint(standing)));
     const score = make('span', 'mine__score', number(standing.score));
     score.append(hiddenText(' points'));
@@ -100,9 +102,11 @@ export class MineView {
 
   #hint(standing: Standing): string {
     const { rank, score } = standing;
-    if (rank === null) return 'No points here yet. Complete an action to enter.';
+    const isOver = (this.#board?.state ?? 'open') !== 'open';
+    if (rank === null) return isOver ? 'No points here.' : 'No points here yet.';
+    if (isOver) return `Ahead of ${count(standing.usersBelow ?? 0, 'player')}`;
     const next = standing.neighbors.find((entry) => entry.rank === rank - 1);
-    if (next) return `${count(next.score - score + 1, 'point')} to pass ${next.username}`;
+    if (next) return `${count(next.score - score + 1, 'point')} to pass ${isolated(next.username)}`;
     const tenth = this.#board?.entries[9];
     if (tenth && tenth.score >= score) return `${count(tenth.score - score + 1, 'point')} to the top 10`;
     return `Ahead of ${count(standing.usersBelow ?? 0, 'player')}`;

@@ -1,4 +1,4 @@
-import { LaurelError } from '../client/index.ts';
+import { LaurelError, type FieldError } from '../client/index.ts';
 
 const NUMBER = new Intl.NumberFormat('en');
 const ORDINAL = new Intl.PluralRules('en', { type: 'ordinal' });
@@ -34,6 +34,36 @@ export function spanWords(ms: number): string {
   return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
 }
 
+const CLOCK = new Intl.DateTimeFormat('en', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const DATE = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'long', year: 'numeric' });
+/** Boards' periods are days of UTC. */
+const UTC_DATE = new Intl.DateTimeFormat('en', {
+  day: 'numeric',
+  month: 'long',
+  year: 'numeric',
+  timeZone: 'UTC',
+});
+
+/** 14:02, where the visitor is */
+export function clockWords(at: number): string {
+  return CLOCK.format(at);
+}
+
+/** March 2, 2026, where the visitor is */
+export function dateWords(at: number): string {
+  return DATE.format(at);
+}
+
+/** "March 2, 2026", or "March 2 – 8, 2026" for a span whose end is not part of it; in UTC. */
+export function spanOfDays(start: number, end: number): string {
+  return UTC_DATE.formatRange(start, end - 1);
+}
+
+/** A name in a sentence: its own direction does not turn the words around it. */
+export function isolated(name: string): string {
+  return `\u2068${name}\u2069`;
+}
+
 const SENTENCES: Record<string, string> = {
   BAD_CREDENTIALS: 'That user name and password do not match.',
   USERNAME_TAKEN: 'This user name is taken. Try another one.',
@@ -51,6 +81,8 @@ const SENTENCES: Record<string, string> = {
   ACTION_TOKEN_EXPIRED: 'This action took too long and has expired. Start another one.',
   LEADERBOARD_NOT_FOUND: 'There is no such leaderboard.',
   UNKNOWN_LEADERBOARD: 'There is no such leaderboard.',
+  LEADERBOARD_CLOSED: 'This board has closed. Nothing counts on it any more.',
+  FORBIDDEN: 'Your account may not do this.',
   UNKNOWN_ACTION_TYPE: 'This action is not on offer here.',
   TOO_MANY_OPEN_ACTIONS: 'You have too many unfinished actions. Wait a few minutes.',
 };
@@ -64,15 +96,24 @@ export function waitSeconds(error: unknown): number | null {
 const sentence = (text: string): string =>
   `${text.trimStart().charAt(0).toUpperCase()}${text.trimStart().slice(1).replace(/\.$/, '')}.`;
 
+const FIELD_NAMES: Partial<Record<string, string>> = {
+  username: 'The user name',
+  email: 'The e-mail address',
+  password: 'The password',
+};
+
+/** What is wrong with one field. */
+export function fieldWords({ path, message }: FieldError): string {
+  return sentence(`${FIELD_NAMES[path] ?? path} ${message || 'is not valid'}`);
+}
+
 /** What went wrong, for people who play. */
 export function errorWords(error: unknown): string {
   if (!(error instanceof LaurelError)) return 'Something went wrong. Try again.';
   const wait = waitSeconds(error);
   if (wait !== null) return `Not so fast: try again in ${count(wait, 'second')}.`;
   if (error.code === 'INVALID_REQUEST' && error.errors.length > 0) {
-    return error.errors
-      .map(({ path, message }) => sentence(`${path} ${message || 'is not valid'}`))
-      .join(' ');
+    return error.errors.map(fieldWords).join(' ');
   }
   const words = SENTENCES[error.code];
   if (words) return words;

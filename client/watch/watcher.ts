@@ -32,6 +32,7 @@ export class BoardWatcher implements AsyncIterable<BoardUpdate> {
   #state: ConnectionState = 'connecting';
   #pollFailed = false;
   #error: LaurelError | null = null;
+  #trouble: LaurelError | null = null;
   #closed = false;
   #rollover: ReturnType<typeof setTimeout> | undefined;
 
@@ -64,6 +65,11 @@ export class BoardWatcher implements AsyncIterable<BoardUpdate> {
   /** Why the watcher has ended for good: no such board, not allowed. */
   get error(): LaurelError | null {
     return this.#error;
+  }
+
+  /** Why the last try failed, null while the board is followed. */
+  get trouble(): LaurelError | null {
+    return this.#trouble;
   }
 
   /** Called with the board as it is (soon, if there is one), then with every change. */
@@ -165,8 +171,9 @@ export class BoardWatcher implements AsyncIterable<BoardUpdate> {
           this.#take(receiveFrame(this.#known, frame), name);
         });
       },
-      lost: () => {
+      lost: (error) => {
         ours(() => {
+          this.#trouble = error;
           this.#hasLost(name);
         });
       },
@@ -187,6 +194,7 @@ export class BoardWatcher implements AsyncIterable<BoardUpdate> {
 
   #hasJoined(name: TransportName, snapshot: Board | null): void {
     this.#joined.add(name);
+    this.#trouble = null;
     if (name === 'polling') this.#pollFailed = false;
     // Whatever is worse than this one has done its duty.
     for (const worse of this.#order.slice(this.#order.indexOf(name) + 1)) this.#stop(worse);

@@ -24,7 +24,10 @@ describe('the scoreboard page in a browser', function () {
     await leader.play(api, 'COMPLETE_MISSION');
     const webRoot = await temporaryFolder('web');
     await buildWeb({ outDir: webRoot, minify: true });
-    [site, opened] = await Promise.all([startSite(stores, webRoot), openPage()]);
+    [site, opened] = await Promise.all([
+      startSite(stores, webRoot, {}, { username: 'ada', password: 'laurel-demo' }),
+      openPage(),
+    ]);
     ({ page } = opened);
     await page.goto(site.url);
   });

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { after, before } from 'mocha';
 import { createApi } from '../../api/create-api.ts';
+import type { DemoPlayer } from '../../api/pages.ts';
 import { loadConfig } from '../../common/config.ts';
 import { closeServer, listen } from '../../common/health.ts';
 import { createLogger } from '../../common/logger.ts';
@@ -128,15 +129,16 @@ export interface RunningSite extends RunningTier {
   restartRealtime(): Promise<void>;
 }
 
-/** Starts the API, the page in `webRoot` and the live tier in this process, on one free port. */
+/** Starts the API, the page in `webRoot` and the live tier in this process, on one free port; with `demo` as `npm start` does. */
 export async function startSite(
   stores: Stores,
   webRoot: string,
   env: Record<string, string> = {},
+  demo?: DemoPlayer,
 ): Promise<RunningSite> {
   const config = loadConfig(environmentOf(stores, env));
   const log = createLogger('site', config.LOG_LEVEL);
-  const api = await createApi(config, log, { webRoot });
+  const api = await createApi(config, log, { webRoot, ...(demo && { demo }) });
   const open = async (port: number) => {
     const realtime = await createRealtime(config, log);
     const server = createServer((request, response) => {
