@@ -24,6 +24,7 @@ import { Publisher } from './completions/publisher.ts';
 import { RankRecorder } from './completions/rank-recorder.ts';
 import { SetAside } from './completions/set-aside.ts';
 import { expectedBoards, IndexKeeper } from './maintenance/index-keeper.ts';
+import { PausedQueues } from './maintenance/paused-queues.ts';
 import { createMaintenanceProcessor, upsertSchedules } from './maintenance/processor.ts';
 import { countDead } from './maintenance/sweep.ts';
 import { UserOutbox } from './maintenance/user-outbox.ts';
@@ -145,6 +146,26 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
     },
   );
 
+  metrics.gauge(
+    'laurel_dead_corrections',
+    'Corrections of scores that were accepted and that no worker takes.',
+    [],
+    async (gauge) => {
+      const row = await db('queued_corrections')
+        .whereNotNull('dead_at')
+        .count<{ n: string }[]>('* as n')
+        .catch(() => undefined);
+      if (row) gauge.set(Number(row[0]?.n ?? 0));
+    },
+  );
+
+  const paused = new PausedQueues(queues, log);
+  shutdown.defer('paused queues', () => Promise.resolve(paused.stop()));
+  await paused.start();
+  metrics.gauge('laurel_queue_paused', '1 for a queue that somebody paused.', ['queue'] as const, (gauge) => {
+    for (const { name } of queues.all) gauge.set({ queue: name }, paused.names.includes(name) ? 1 : 0);
+  });
+
   const workers: Worker[] = [];
   const run = (
     name: string,
@@ -241,7 +262,7 @@ export async function createWorkers(config: Config, log: Logger): Promise<Worker
         boards: async () => (await index.incomplete(expectedBoards(catalog))).length === 0,
         schema,
       },
-      () => [...clock.warnings, ...risks()],
+      () => [...clock.warnings, ...paused.warnings, ...risks()],
     ),
     close: () => shutdown.run(),
   };

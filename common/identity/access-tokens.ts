@@ -44,6 +44,17 @@ type Settings = Pick<
   | 'JWT_TRUST_ADMIN_ROLE'
 >;
 
+/** What jsonwebtoken verifies, and with it koa-jwt. */
+const signatureAlgorithms: readonly jwt.Algorithm[] = [
+  'HS256',
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'ES256',
+  'ES384',
+];
+
 /** As long as Node takes a request's headers to be. */
 const MAX_LENGTH = 16_384;
 
@@ -97,12 +108,29 @@ export class AccessTokens {
     return { token, expiresIn };
   }
 
+  /** What a verifier of signatures insists on besides the key; see {@link keysFor}. */
+  get verifyOptions(): {
+    algorithms: jwt.Algorithm[];
+    clockTolerance: number;
+    issuer?: string;
+    audience?: string;
+  } {
+    return { algorithms: [...signatureAlgorithms], clockTolerance: LEEWAY_S, ...this.#expected };
+  }
+
+  /** The identity in a payload whose signature was verified by a key of {@link keysFor}. @throws {@link AccessTokenError} */
+  identify(payload: unknown): Identity {
+    const identity = readClaims(payload, this.#claims);
+    if ('reason' in identity) throw new AccessTokenError(identity);
+    return identity;
+  }
+
   /** Verifies a token. @throws {@link AccessTokenError}, or {@link KeySetAway} when that cannot be done now */
   async verify(token: string): Promise<Identity> {
     if (token.length > MAX_LENGTH) throw refuse(`token: longer than ${MAX_LENGTH} characters`);
     const header = tokenHeader(token);
     if (!header) throw refuse('token: not a JWT');
-    const keys = await this.#keysFor(header);
+    const keys = await this.keysFor(header);
     let found: AccessTokenError | undefined;
     for (const key of keys) {
       let payload: unknown;
@@ -114,9 +142,7 @@ export class AccessTokens {
         if (!found || why.expired) found = why;
         continue;
       }
-      const identity = readClaims(payload, this.#claims);
-      if ('reason' in identity) throw new AccessTokenError(identity);
-      return identity;
+      return this.identify(payload);
     }
     throw found ?? refuse('kid: no key of this name and algorithm');
   }
@@ -126,7 +152,7 @@ export class AccessTokens {
    *
    * @throws {@link KeySetAway} when the identity service must be asked and does not answer
    */
-  async #keysFor(header: { alg: string; kid?: string | undefined; crit?: unknown }): Promise<KeyObject[]> {
+  async keysFor(header: { alg: string; kid?: string | undefined; crit?: unknown }): Promise<KeyObject[]> {
     // A critical header must be understood (RFC 7515, 4.1.11); we understand none.
     if (header.crit !== undefined) throw refuse('crit: not understood');
     if (header.alg === 'HS256') {

@@ -337,6 +337,30 @@ describe('operators', () => {
     });
   });
 
+  it('warns of a queue that somebody paused', async () => {
+    const workers = system.workers[0]!.url;
+    await queue.pause();
+    try {
+      await eventually(
+        async () => {
+          const { status, body } = await call(workers, 'GET', '//readyz');
+          expect([status, body.warnings?.length]).to.deep.equal([200, 1]);
+          expect(body.warnings[0]).to.include('completions-0 is paused');
+          expect((await call(workers, 'GET', '//metrics')).body).to.match(
+            /^laurel_queue_paused\{queue="completions-0",tier="workers"\} 1$/m,
+          );
+        },
+        { timeoutMs: 15_000 },
+      );
+    } finally {
+      await queue.resume();
+    }
+    await eventually(
+      async () => expect((await call(workers, 'GET', '//readyz')).body).not.to.have.property('warnings'),
+      { timeoutMs: 15_000 },
+    );
+  }).timeout(40_000);
+
   it('tells of each tier that it is alive, that it can serve, and its figures', async () => {
     for (const [tier, { url }] of [
       ['api', system.api[0]!],
