@@ -266,7 +266,12 @@ describe('tokens of outside identity services', function () {
         done();
       },
     });
-    const env = { JWT_ISSUER: 'https://id.example', JWT_AUDIENCE: 'laurel', JWT_JWKS_URL: service.url };
+    const env = {
+      JWT_ISSUER: 'https://id.example',
+      JWT_AUDIENCE: 'laurel',
+      JWT_JWKS_URL: service.url,
+      TRUSTED_PROXIES: '1',
+    };
     const app = await createApi(loadConfig(environmentOf(stores, env)), createLogger('api', 'warn', stream));
     const server = createServer(app.handle);
     const url = `http://127.0.0.1:${await listen(server, 0, '127.0.0.1', 'PORT')}`;
@@ -287,7 +292,13 @@ describe('tokens of outside identity services', function () {
         ['kid: no key of this name and algorithm', service.sign('rsa', right, { keyid: 'secretive' })],
         ['token: not a JWT', 'secretive'],
       ];
-      for (const [, token] of refused) expect(outcome(await me(token, url))).to.equal('401 UNAUTHENTICATED');
+      // Each from an address of its own: of one address a few lines a minute are written.
+      for (const [i, [, token]] of refused.entries()) {
+        const headers = { 'x-forwarded-for': `203.0.113.${i}` };
+        expect(outcome(await call(url, 'GET', '/users/me', { token, headers }))).to.equal(
+          '401 UNAUTHENTICATED',
+        );
+      }
       const reasons = lines
         .map((line) => JSON.parse(line))
         .filter(({ event }) => event === 'access_token_refused');
