@@ -23,6 +23,8 @@ const view = (status: ActionStatus, result: CompletionResult | null = null): Act
   startedAt: '2026-01-01T00:00:00.000Z',
   expiresAt: '2026-01-01T00:05:00.000Z',
   completedAt: null,
+  metadata: null,
+  completionMetadata: null,
   result,
 });
 

@@ -167,9 +167,29 @@ export interface paths {
     put?: never;
     /**
      * Make a reset token for a user
-     * @description Hand it to the user: with it the user chooses a new password, once, within an hour. It replaces an earlier one. The token is shown here only.
+     * @description Hand it to the user: with it the user chooses a new password, once, within an hour. It replaces an earlier one, also when the request is repeated. The token is shown here only.
      */
     post: operations['issuePasswordReset'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/action-types': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List what can be played
+     * @description With prices. A leaderboard may pay less: an award is clipped at its points an update, and starting an action tells what it is worth there.
+     */
+    get: operations['listActionTypes'];
+    put?: never;
+    post?: never;
     delete?: never;
     options?: never;
     head?: never;
@@ -262,7 +282,7 @@ export interface paths {
     put?: never;
     /**
      * Complete an action, signed by the client
-     * @description For games that cannot call home first. `signature` is the hex HMAC-SHA256, with the login’s `signingKey` as UTF-8 text, of actionId.type.leaderboard.timestamp joined by full stops.
+     * @description For games that cannot call home first, and action types for which an administrator allows it (`clientSigned`). At least `minDurationMs` lie between two of a type. `signature` is the hex HMAC-SHA256, with the login’s `signingKey` as UTF-8 text, of actionId.type.leaderboard.timestamp joined by full stops.
      */
     post: operations['completeSigned'];
     delete?: never;
@@ -632,7 +652,7 @@ export interface paths {
     put?: never;
     /**
      * Ban a user
-     * @description At once and everywhere: requests are refused, sockets are closed, and the user is on no board.
+     * @description At once and everywhere: requests are refused, sockets are closed, and the user is on no board. Not oneself, and not the last administrator.
      */
     post: operations['banUser'];
     /**
@@ -656,7 +676,7 @@ export interface paths {
     put?: never;
     /**
      * Adjust a score
-     * @description A ledger entry of its own. The score stays between 0 and the leaderboard’s cap; global follows.
+     * @description A ledger entry of its own. The score stays between 0 and the leaderboard’s cap, and `delta` says what it really changed by; global follows. More than the cap at once is refused.
      */
     post: operations['adjustScore'];
     delete?: never;
@@ -679,6 +699,94 @@ export interface paths {
      * @description By an entry that compensates it. Taking it back a second time changes nothing and returns the first.
      */
     post: operations['rollBackTransaction'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/users': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Find users
+     * @description `query` is part of a name or of an e-mail address, a user id, or the IP address of an action of the last 7 days.
+     */
+    get: operations['findUsers'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/users/{userId}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Read what is known of a user */
+    get: operations['getUserAsAdministrator'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/users/{userId}/ledger': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List a user’s ledger entries, newest first */
+    get: operations['listUserLedger'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/transactions/{transactionId}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Read a ledger entry, or a correction that waits */
+    get: operations['getTransaction'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/audit-log': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List the audit log, newest first */
+    get: operations['readAuditLog'];
+    put?: never;
+    post?: never;
     delete?: never;
     options?: never;
     head?: never;
@@ -720,23 +828,6 @@ export interface paths {
      * @description Its standings are frozen as they are; the rest of the period counts no more. Closing `all` ends the leaderboard itself.
      */
     post: operations['closeSeason'];
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/api/v1/admin/audit-log': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    /** List the audit log, newest first */
-    get: operations['readAuditLog'];
-    put?: never;
-    post?: never;
     delete?: never;
     options?: never;
     head?: never;
@@ -906,6 +997,27 @@ export interface components {
        */
       expiresAt: string;
     };
+    ActionType: {
+      /** @description key of the definition; case-sensitive */
+      key: string;
+      /** @description name for people */
+      title: string;
+      /** @description points */
+      points: number;
+      /** @description difficulty -> points */
+      difficulties: {
+        [key: string]: number;
+      };
+      /** @description shortest time from start to completion, ms */
+      minDurationMs: number;
+      /** @description where it may be played; null = on every leaderboard */
+      leaderboards: string[] | null;
+      /** @description whether games may complete it by their own signature */
+      clientSigned: boolean;
+    };
+    ListActionTypesResponse: {
+      actionTypes: components['schemas']['ActionType'][];
+    };
     StartActionRequest: {
       /** @description key of an action type; case-sensitive */
       type: string;
@@ -914,7 +1026,7 @@ export interface components {
        * @default global
        */
       leaderboard?: string;
-      /** @description free for the game’s use; `difficulty` picks the type’s multiplier */
+      /** @description free for the game’s use, at most 1 KB as JSON; `difficulty` picks the type’s multiplier */
       metadata?: {
         [key: string]: unknown;
       };
@@ -1012,6 +1124,14 @@ export interface components {
        */
       completedAt: string | null;
       result: components['schemas']['CompletionResult'] | null;
+      /** @description what was sent at the start */
+      metadata: {
+        [key: string]: unknown;
+      } | null;
+      /** @description what was sent with the completion */
+      completionMetadata: {
+        [key: string]: unknown;
+      } | null;
     };
     ListActionsResponse: {
       actions: components['schemas']['Action'][];
@@ -1021,7 +1141,7 @@ export interface components {
     CompleteActionRequest: {
       /** @description single-use token of the action */
       actionToken: string;
-      /** @description free for the game’s use; `difficulty` picks the type’s multiplier */
+      /** @description free for the game’s use, at most 1 KB as JSON; `difficulty` picks the type’s multiplier */
       metadata?: {
         [key: string]: unknown;
       };
@@ -1283,6 +1403,8 @@ export interface components {
        * @description ISO 8601, UTC, milliseconds
        */
       exportedAt: string;
+    } & {
+      [key: string]: unknown;
     };
     ListFriendsResponse: {
       friends: {
@@ -1391,6 +1513,47 @@ export interface components {
        */
       closesAt?: string | null;
     };
+    ChangedLeaderboard: {
+      /** @description key of the definition; case-sensitive */
+      key: string;
+      /** @description name for people */
+      title: string;
+      /** @description no score rises above it */
+      scoreCap: number;
+      /** @description most points of one completion */
+      maxPointsPerUpdate: number;
+      /** @description must contain all */
+      periods: ('all' | 'daily' | 'weekly' | 'monthly')[];
+      /** @enum {string} */
+      visibility: 'public' | 'private';
+      /**
+       * Format: date-time
+       * @description from when it takes scores
+       */
+      opensAt: string | null;
+      /**
+       * Format: date-time
+       * @description until when it takes scores
+       */
+      closesAt: string | null;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      archivedAt: string | null;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      createdAt: string;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      updatedAt: string;
+      /** @description prices that a leaderboard does not pay in full */
+      warnings: string[];
+    };
     UpdateLeaderboardRequest: {
       /** @description name for people */
       title?: string;
@@ -1426,6 +1589,8 @@ export interface components {
       };
       /** @description where it may be played; null = everywhere */
       leaderboards: string[] | null;
+      /** @description whether games may complete it by their own signature */
+      clientSigned: boolean;
       /** @description shortest time from start to completion, ms */
       minDurationMs: number;
       /**
@@ -1460,8 +1625,45 @@ export interface components {
       };
       /** @description where it may be played; null = everywhere */
       leaderboards?: string[] | null;
+      /** @description whether games may complete it by their own signature */
+      clientSigned?: boolean;
       /** @description shortest time from start to completion, ms */
       minDurationMs?: number;
+    };
+    ChangedActionType: {
+      /** @description key of the definition; case-sensitive */
+      key: string;
+      /** @description name for people */
+      title: string;
+      /** @description points */
+      points: number;
+      /** @description difficulty -> multiplier of the points */
+      difficulties: {
+        [key: string]: number;
+      };
+      /** @description where it may be played; null = everywhere */
+      leaderboards: string[] | null;
+      /** @description whether games may complete it by their own signature */
+      clientSigned: boolean;
+      /** @description shortest time from start to completion, ms */
+      minDurationMs: number;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      archivedAt: string | null;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      createdAt: string;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      updatedAt: string;
+      /** @description prices that a leaderboard does not pay in full */
+      warnings: string[];
     };
     UpdateActionTypeRequest: {
       /** @description name for people */
@@ -1474,6 +1676,8 @@ export interface components {
       };
       /** @description where it may be played; null = everywhere */
       leaderboards?: string[] | null;
+      /** @description whether games may complete it by their own signature */
+      clientSigned?: boolean;
       /** @description shortest time from start to completion, ms */
       minDurationMs?: number;
     };
@@ -1481,14 +1685,7 @@ export interface components {
       /** @description why, for the audit log */
       reason: string;
     };
-    BanUserResponse: {
-      /** @description UUIDv7, or the subject of an outside identity service */
-      userId: string;
-      banned: boolean;
-      /** @description why, for the audit log */
-      reason: string | null;
-    };
-    UnbanUserResponse: {
+    Ban: {
       /** @description UUIDv7, or the subject of an outside identity service */
       userId: string;
       banned: boolean;
@@ -1503,13 +1700,17 @@ export interface components {
       /** @description why, for the audit log */
       reason: string;
     };
-    AdjustScoreResponse200: {
+    Correction: {
       /** @description id of a ledger entry */
       transactionId: string;
       /** @description UUIDv7, or the subject of an outside identity service */
       userId: string;
       /** @description a leaderboard’s key; case-sensitive */
       leaderboard: string;
+      /** @description of an adjustment: what was asked for */
+      requested?: number;
+      /** @description of an adjustment: what the score really changed by; scores stay between 0 and the leaderboard’s cap */
+      delta?: number;
       /** @description points */
       score: {
         /** @description the value before */
@@ -1525,7 +1726,7 @@ export interface components {
        */
       completedAt: string;
     };
-    AdjustScoreResponse202: {
+    QueuedCorrection: {
       /** @description id of a ledger entry */
       transactionId: string;
       /**
@@ -1538,36 +1739,172 @@ export interface components {
       /** @description why, for the audit log */
       reason: string;
     };
-    RollBackTransactionResponse200: {
-      /** @description id of a ledger entry */
-      transactionId: string;
+    AdminUser: {
       /** @description UUIDv7, or the subject of an outside identity service */
       userId: string;
-      /** @description a leaderboard’s key; case-sensitive */
-      leaderboard: string;
-      /** @description points */
-      score: {
-        /** @description the value before */
-        previous: number;
-        /** @description the present value */
-        current: number;
-        /** @description points added */
-        delta: number;
-      };
+      /** @description user name, as players see it */
+      username: string;
+      /** @description e-mail address */
+      email: string | null;
+      /** @enum {string} */
+      role: 'player' | 'admin';
+      ban: {
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        at: string;
+        /** @description why, for the audit log */
+        reason: string | null;
+      } | null;
       /**
        * Format: date-time
        * @description ISO 8601, UTC, milliseconds
        */
-      completedAt: string;
+      erasedAt: string | null;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      createdAt: string;
     };
-    RollBackTransactionResponse202: {
+    FindUsersResponse: {
+      users: components['schemas']['AdminUser'][];
+      /** @description asks for the next page; null on the last one */
+      nextCursor: string | null;
+    };
+    AdminUserDetails: {
+      /** @description UUIDv7, or the subject of an outside identity service */
+      userId: string;
+      /** @description user name, as players see it */
+      username: string;
+      /** @description e-mail address */
+      email: string | null;
+      /** @enum {string} */
+      role: 'player' | 'admin';
+      ban: {
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        at: string;
+        /** @description why, for the audit log */
+        reason: string | null;
+      } | null;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      erasedAt: string | null;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      createdAt: string;
+      /** @description address of a picture */
+      avatarUrl: string | null;
+      allowSpectators: boolean;
+      /** @description logins that have not ended */
+      sessions: number;
+      /** @description on periods that are open */
+      scores: {
+        /** @description a leaderboard’s key; case-sensitive */
+        leaderboard: string;
+        /** @description UTC; weeks are ISO weeks */
+        period: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        periodStart: string | null;
+        /** @description points */
+        score: number;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        reachedAt: string;
+      }[];
+    };
+    LedgerEntry: {
       /** @description id of a ledger entry */
       transactionId: string;
       /**
-       * @description state
+       * @description corrections wait as `queued`; `failed` ones were set aside, see `failure`
        * @enum {string}
        */
-      status: 'queued';
+      status: 'applied' | 'queued' | 'failed';
+      /** @description why it could not be applied */
+      failure: string | null;
+      /** @enum {string} */
+      kind: 'completion' | 'adjustment' | 'rollback';
+      /** @description UUIDv7, or the subject of an outside identity service */
+      userId: string;
+      /** @description user name, as players see it */
+      username: string | null;
+      /** @description key of a leaderboard; case-sensitive */
+      leaderboard: string | null;
+      /** @description key of an action type; case-sensitive */
+      type: string | null;
+      /** @description id of an action */
+      actionId: string | null;
+      /** @description what it was worth before limits; of a correction, what was asked for */
+      points: number | null;
+      /** @description what the leaderboard’s all-time score changed by */
+      delta: number | null;
+      before: number | null;
+      after: number | null;
+      globalDelta: number | null;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      acceptedAt: string;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      appliedAt: string | null;
+      /** @description the entry that this one takes back */
+      reverses: string | null;
+      /** @description the entry that takes this one back */
+      reversedBy: string | null;
+      /** @description why, for the audit log */
+      reason: string | null;
+      /** @description user who did it */
+      actor: string | null;
+      /** @description name of the user who did it */
+      actorName: string | null;
+    };
+    ListUserLedgerResponse: {
+      entries: components['schemas']['LedgerEntry'][];
+      /** @description asks for the next page; null on the last one */
+      nextCursor: string | null;
+    };
+    AuditEntry: {
+      /** @description id */
+      id: string;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC, milliseconds
+       */
+      at: string;
+      /** @description user who did it */
+      actor: string;
+      /** @description null when it is no user, as `system` */
+      actorName: string | null;
+      action: string;
+      subject: string | null;
+      /** @description of subjects that are users */
+      subjectName: string | null;
+      details: {
+        [key: string]: unknown;
+      };
+    };
+    ReadAuditLogResponse: {
+      entries: components['schemas']['AuditEntry'][];
+      /** @description asks for the next page; null on the last one */
+      nextCursor: string | null;
     };
     ReconcileResponse: {
       jobId: string;
@@ -1576,8 +1913,10 @@ export interface components {
       reconciliations: {
         /** @description id */
         id: string;
+        /** @description as the answer of POST named it */
+        jobId: string | null;
         /** @enum {string} */
-        trigger: 'schedule' | 'cli' | 'admin';
+        trigger: 'schedule' | 'cli' | 'admin' | 'restart';
         /**
          * Format: date-time
          * @description ISO 8601, UTC, milliseconds
@@ -1614,24 +1953,6 @@ export interface components {
        * @description ISO 8601, UTC, milliseconds
        */
       periodStart: string | null;
-    };
-    ReadAuditLogResponse: {
-      entries: {
-        /** @description id */
-        id: string;
-        /**
-         * Format: date-time
-         * @description ISO 8601, UTC, milliseconds
-         */
-        at: string;
-        /** @description user who did it */
-        actor: string;
-        action: string;
-        subject: string | null;
-        details: Record<string, never>;
-      }[];
-      /** @description asks for the next page; null on the last one */
-      nextCursor: string | null;
     };
     DeadCompletion: {
       /** @description id of an action */
@@ -1782,6 +2103,7 @@ export interface components {
         | 'ACTION_ID_TAKEN'
         | 'LEADERBOARD_CLOSED'
         | 'IDEMPOTENCY_KEY_REUSED'
+        | 'KEY_TAKEN'
         | 'USERNAME_TAKEN'
         | 'EMAIL_TAKEN'
         | 'PAYLOAD_TOO_LARGE'
@@ -3142,7 +3464,13 @@ export interface operations {
   issuePasswordReset: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key'?: string;
+      };
       path: {
         /**
          * @description id of a user
@@ -3217,6 +3545,18 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
       /** @description `INTERNAL_ERROR`: Something went wrong */
       500: {
         headers: {
@@ -3231,6 +3571,144 @@ export interface operations {
       /** @description `UNAVAILABLE`: Temporarily unavailable */
       503: {
         headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  listActionTypes: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Every action type */
+      200: {
+        headers: {
+          'Cache-Control': components['headers']['Cache-Control-optional'];
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "actionTypes": [
+           *         {
+           *           "key": "game1",
+           *           "title": "First game",
+           *           "points": 50,
+           *           "difficulties": {
+           *             "easy": 25,
+           *             "hard": 100
+           *           },
+           *           "minDurationMs": 5000,
+           *           "leaderboards": [
+           *             "game1"
+           *           ],
+           *           "clientSigned": false
+           *         }
+           *       ]
+           *     }
+           */
+          'application/json': components['schemas']['ListActionTypesResponse'];
+        };
+      };
+      /** @description `INVALID_REQUEST`: The request is not valid */
+      400: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired */
+      401: {
+        headers: {
+          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_BANNED`: The user is banned */
+      403: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_NOT_FOUND`: Unknown user */
+      404: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `RATE_LIMITED`: Too many requests */
+      429: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `INTERNAL_ERROR`: Something went wrong */
+      500: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAVAILABLE`: Temporarily unavailable */
+      503: {
+        headers: {
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
           'X-Request-Id': components['headers']['X-Request-Id'];
           'Cache-Control': components['headers']['Cache-Control'];
           'Retry-After': components['headers']['Retry-After'];
@@ -3305,6 +3783,12 @@ export interface operations {
            *             },
            *             "transactionId": "01980f3b-2e31-7f46-b7c5-3d0e9f8a7b60",
            *             "completedAt": "2026-03-02T18:31:00.000Z"
+           *           },
+           *           "metadata": {
+           *             "difficulty": "hard"
+           *           },
+           *           "completionMetadata": {
+           *             "level": 3
            *           }
            *         }
            *       ],
@@ -3511,6 +3995,20 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
+      /** @description `LEADERBOARD_CLOSED`: The leaderboard is closed */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
+          RateLimit: components['headers']['RateLimit-optional'];
+          'RateLimit-Policy': components['headers']['RateLimit-Policy-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
       /** @description `PAYLOAD_TOO_LARGE`: The body is too large */
       413: {
         headers: {
@@ -3631,6 +4129,12 @@ export interface operations {
            *         },
            *         "transactionId": "01980f3b-2e31-7f46-b7c5-3d0e9f8a7b60",
            *         "completedAt": "2026-03-02T18:31:00.000Z"
+           *       },
+           *       "metadata": {
+           *         "difficulty": "hard"
+           *       },
+           *       "completionMetadata": {
+           *         "level": 3
            *       }
            *     }
            */
@@ -3873,7 +4377,7 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
-      /** @description `ACTION_ALREADY_COMPLETED`: The action was completed before. `ACTION_IN_PROGRESS`: The action is being completed. `ACTION_CANCELLED`: The action was cancelled */
+      /** @description `ACTION_ALREADY_COMPLETED`: The action was completed before. `ACTION_IN_PROGRESS`: The action is being completed. `ACTION_CANCELLED`: The action was cancelled. `LEADERBOARD_CLOSED`: The leaderboard is closed */
       409: {
         headers: {
           'Retry-After': components['headers']['Retry-After-optional'];
@@ -3913,7 +4417,7 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
-      /** @description `ACTION_REJECTED`: The action was rejected. `ACTION_TOO_FAST`: The action was completed too fast */
+      /** @description `ACTION_TOO_FAST`: The action was completed too fast. `ACTION_REJECTED`: The action was rejected */
       422: {
         headers: {
           'Retry-After': components['headers']['Retry-After-optional'];
@@ -4021,6 +4525,12 @@ export interface operations {
            *         },
            *         "transactionId": "01980f3b-2e31-7f46-b7c5-3d0e9f8a7b60",
            *         "completedAt": "2026-03-02T18:31:00.000Z"
+           *       },
+           *       "metadata": {
+           *         "difficulty": "hard"
+           *       },
+           *       "completionMetadata": {
+           *         "level": 3
            *       }
            *     }
            */
@@ -4260,7 +4770,7 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
-      /** @description `USER_BANNED`: The user is banned. `VERIFICATION_REQUIRED`: Verification is required. `SIGNATURE_INVALID`: The signature is not valid. `TIMESTAMP_OUT_OF_RANGE`: The timestamp is too far from now */
+      /** @description `USER_BANNED`: The user is banned. `VERIFICATION_REQUIRED`: Verification is required. `CLIENT_SIGNING_OFF`: Client-signed completions are off. `SIGNATURE_INVALID`: The signature is not valid. `TIMESTAMP_OUT_OF_RANGE`: The timestamp is too far from now */
       403: {
         headers: {
           RateLimit: components['headers']['RateLimit-optional'];
@@ -4286,7 +4796,7 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
-      /** @description `ACTION_ALREADY_COMPLETED`: The action was completed before. `ACTION_IN_PROGRESS`: The action is being completed. `ACTION_CANCELLED`: The action was cancelled. `ACTION_ID_TAKEN`: The action id is taken */
+      /** @description `ACTION_ALREADY_COMPLETED`: The action was completed before. `ACTION_IN_PROGRESS`: The action is being completed. `ACTION_CANCELLED`: The action was cancelled. `LEADERBOARD_CLOSED`: The leaderboard is closed. `ACTION_ID_TAKEN`: The action id is taken */
       409: {
         headers: {
           'Retry-After': components['headers']['Retry-After-optional'];
@@ -4326,7 +4836,7 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
-      /** @description `ACTION_REJECTED`: The action was rejected */
+      /** @description `ACTION_TOO_FAST`: The action was completed too fast. `ACTION_REJECTED`: The action was rejected */
       422: {
         headers: {
           'Retry-After': components['headers']['Retry-After-optional'];
@@ -4340,7 +4850,7 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
-      /** @description `RATE_LIMITED`: Too many requests */
+      /** @description `RATE_LIMITED`: Too many requests. `TOO_MANY_OPEN_ACTIONS`: Too many open actions */
       429: {
         headers: {
           RateLimit: components['headers']['RateLimit-optional'];
@@ -5432,7 +5942,13 @@ export interface operations {
   setFeature: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key'?: string;
+      };
       path: {
         /**
          * @description key of the definition; case-sensitive
@@ -5512,6 +6028,18 @@ export interface operations {
       /** @description `USER_NOT_FOUND`: Unknown user */
       404: {
         headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
           'X-Request-Id': components['headers']['X-Request-Id'];
           'Cache-Control': components['headers']['Cache-Control'];
           [name: string]: unknown;
@@ -7058,7 +7586,13 @@ export interface operations {
   createLeaderboard: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key'?: string;
+      };
       path?: never;
       cookie?: never;
     };
@@ -7111,10 +7645,11 @@ export interface operations {
            *       "closesAt": "2026-04-01T00:00:00.000Z",
            *       "archivedAt": "2026-04-01T00:00:00.000Z",
            *       "createdAt": "2026-03-01T09:00:00.000Z",
-           *       "updatedAt": "2026-03-02T18:30:00.000Z"
+           *       "updatedAt": "2026-03-02T18:30:00.000Z",
+           *       "warnings": []
            *     }
            */
-          'application/json': components['schemas']['LeaderboardDefinition'];
+          'application/json': components['schemas']['ChangedLeaderboard'];
         };
       };
       /** @description `INVALID_REQUEST`: The request is not valid */
@@ -7154,6 +7689,18 @@ export interface operations {
       /** @description `USER_NOT_FOUND`: Unknown user */
       404: {
         headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request. `KEY_TAKEN`: The key is taken */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
           'X-Request-Id': components['headers']['X-Request-Id'];
           'Cache-Control': components['headers']['Cache-Control'];
           [name: string]: unknown;
@@ -7212,7 +7759,13 @@ export interface operations {
   archiveLeaderboard: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key'?: string;
+      };
       path: {
         /**
          * @description key of the definition; case-sensitive
@@ -7278,6 +7831,18 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
       /** @description `INTERNAL_ERROR`: Something went wrong */
       500: {
         headers: {
@@ -7306,7 +7871,13 @@ export interface operations {
   updateLeaderboard: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key'?: string;
+      };
       path: {
         /**
          * @description key of the definition; case-sensitive
@@ -7363,10 +7934,11 @@ export interface operations {
            *       "closesAt": "2026-04-01T00:00:00.000Z",
            *       "archivedAt": "2026-04-01T00:00:00.000Z",
            *       "createdAt": "2026-03-01T09:00:00.000Z",
-           *       "updatedAt": "2026-03-02T18:30:00.000Z"
+           *       "updatedAt": "2026-03-02T18:30:00.000Z",
+           *       "warnings": []
            *     }
            */
-          'application/json': components['schemas']['LeaderboardDefinition'];
+          'application/json': components['schemas']['ChangedLeaderboard'];
         };
       };
       /** @description `INVALID_REQUEST`: The request is not valid */
@@ -7406,6 +7978,18 @@ export interface operations {
       /** @description `USER_NOT_FOUND`: Unknown user. `LEADERBOARD_NOT_FOUND`: Unknown leaderboard */
       404: {
         headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
           'X-Request-Id': components['headers']['X-Request-Id'];
           'Cache-Control': components['headers']['Cache-Control'];
           [name: string]: unknown;
@@ -7492,6 +8076,7 @@ export interface operations {
            *           "leaderboards": [
            *             "game1"
            *           ],
+           *           "clientSigned": false,
            *           "minDurationMs": 5000,
            *           "archivedAt": "2026-04-01T00:00:00.000Z",
            *           "createdAt": "2026-03-01T09:00:00.000Z",
@@ -7576,7 +8161,13 @@ export interface operations {
   createActionType: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key'?: string;
+      };
       path?: never;
       cookie?: never;
     };
@@ -7594,6 +8185,7 @@ export interface operations {
          *       "leaderboards": [
          *         "game1"
          *       ],
+         *       "clientSigned": false,
          *       "minDurationMs": 5000
          *     }
          */
@@ -7622,13 +8214,15 @@ export interface operations {
            *       "leaderboards": [
            *         "game1"
            *       ],
+           *       "clientSigned": false,
            *       "minDurationMs": 5000,
            *       "archivedAt": "2026-04-01T00:00:00.000Z",
            *       "createdAt": "2026-03-01T09:00:00.000Z",
-           *       "updatedAt": "2026-03-02T18:30:00.000Z"
+           *       "updatedAt": "2026-03-02T18:30:00.000Z",
+           *       "warnings": []
            *     }
            */
-          'application/json': components['schemas']['ActionTypeDefinition'];
+          'application/json': components['schemas']['ChangedActionType'];
         };
       };
       /** @description `INVALID_REQUEST`: The request is not valid */
@@ -7668,6 +8262,18 @@ export interface operations {
       /** @description `USER_NOT_FOUND`: Unknown user */
       404: {
         headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request. `KEY_TAKEN`: The key is taken */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
           'X-Request-Id': components['headers']['X-Request-Id'];
           'Cache-Control': components['headers']['Cache-Control'];
           [name: string]: unknown;
@@ -7726,7 +8332,13 @@ export interface operations {
   archiveActionType: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key'?: string;
+      };
       path: {
         /**
          * @description key of the definition; case-sensitive
@@ -7792,6 +8404,18 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
       /** @description `INTERNAL_ERROR`: Something went wrong */
       500: {
         headers: {
@@ -7820,7 +8444,13 @@ export interface operations {
   updateActionType: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key'?: string;
+      };
       path: {
         /**
          * @description key of the definition; case-sensitive
@@ -7843,6 +8473,7 @@ export interface operations {
          *       "leaderboards": [
          *         "game1"
          *       ],
+         *       "clientSigned": false,
          *       "minDurationMs": 5000
          *     }
          */
@@ -7870,13 +8501,15 @@ export interface operations {
            *       "leaderboards": [
            *         "game1"
            *       ],
+           *       "clientSigned": false,
            *       "minDurationMs": 5000,
            *       "archivedAt": "2026-04-01T00:00:00.000Z",
            *       "createdAt": "2026-03-01T09:00:00.000Z",
-           *       "updatedAt": "2026-03-02T18:30:00.000Z"
+           *       "updatedAt": "2026-03-02T18:30:00.000Z",
+           *       "warnings": []
            *     }
            */
-          'application/json': components['schemas']['ActionTypeDefinition'];
+          'application/json': components['schemas']['ChangedActionType'];
         };
       };
       /** @description `INVALID_REQUEST`: The request is not valid. `UNKNOWN_ACTION_TYPE`: Unknown action type */
@@ -7916,6 +8549,18 @@ export interface operations {
       /** @description `USER_NOT_FOUND`: Unknown user */
       404: {
         headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
           'X-Request-Id': components['headers']['X-Request-Id'];
           'Cache-Control': components['headers']['Cache-Control'];
           [name: string]: unknown;
@@ -7974,7 +8619,13 @@ export interface operations {
   banUser: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key'?: string;
+      };
       path: {
         /**
          * @description id of a user
@@ -8010,7 +8661,7 @@ export interface operations {
            *       "reason": "Scores that cannot be played"
            *     }
            */
-          'application/json': components['schemas']['BanUserResponse'];
+          'application/json': components['schemas']['Ban'];
         };
       };
       /** @description `INVALID_REQUEST`: The request is not valid */
@@ -8050,6 +8701,18 @@ export interface operations {
       /** @description `USER_NOT_FOUND`: Unknown user */
       404: {
         headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
           'X-Request-Id': components['headers']['X-Request-Id'];
           'Cache-Control': components['headers']['Cache-Control'];
           [name: string]: unknown;
@@ -8108,7 +8771,13 @@ export interface operations {
   unbanUser: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key'?: string;
+      };
       path: {
         /**
          * @description id of a user
@@ -8135,7 +8804,7 @@ export interface operations {
            *       "reason": "Scores that cannot be played"
            *     }
            */
-          'application/json': components['schemas']['UnbanUserResponse'];
+          'application/json': components['schemas']['Ban'];
         };
       };
       /** @description `INVALID_REQUEST`: The request is not valid */
@@ -8183,6 +8852,18 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
       /** @description `INTERNAL_ERROR`: Something went wrong */
       500: {
         headers: {
@@ -8211,7 +8892,13 @@ export interface operations {
   adjustScore: {
     parameters: {
       query?: never;
-      header?: never;
+      header: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key': string;
+      };
       path: {
         /**
          * @description id of a user
@@ -8247,6 +8934,8 @@ export interface operations {
            *       "transactionId": "01980f3b-2e31-7f46-b7c5-3d0e9f8a7b60",
            *       "userId": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
            *       "leaderboard": "game1",
+           *       "requested": -50,
+           *       "delta": 50,
            *       "score": {
            *         "previous": 100,
            *         "current": 150,
@@ -8255,10 +8944,10 @@ export interface operations {
            *       "completedAt": "2026-03-02T18:31:00.000Z"
            *     }
            */
-          'application/json': components['schemas']['AdjustScoreResponse200'];
+          'application/json': components['schemas']['Correction'];
         };
       };
-      /** @description It will change as soon as the user’s line comes to it */
+      /** @description It is accepted, and changes the score as soon as the user’s line comes to it. The same request with the same key tells what became of it, as does GET /admin/transactions/{transactionId}. */
       202: {
         headers: {
           'Cache-Control': components['headers']['Cache-Control-optional'];
@@ -8272,7 +8961,7 @@ export interface operations {
            *       "status": "queued"
            *     }
            */
-          'application/json': components['schemas']['AdjustScoreResponse202'];
+          'application/json': components['schemas']['QueuedCorrection'];
         };
       };
       /** @description `INVALID_REQUEST`: The request is not valid. `UNKNOWN_LEADERBOARD`: Unknown leaderboard */
@@ -8312,6 +9001,18 @@ export interface operations {
       /** @description `USER_NOT_FOUND`: Unknown user */
       404: {
         headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
           'X-Request-Id': components['headers']['X-Request-Id'];
           'Cache-Control': components['headers']['Cache-Control'];
           [name: string]: unknown;
@@ -8370,7 +9071,13 @@ export interface operations {
   rollBackTransaction: {
     parameters: {
       query?: never;
-      header?: never;
+      header: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key': string;
+      };
       path: {
         /**
          * @description id of a ledger entry
@@ -8404,6 +9111,8 @@ export interface operations {
            *       "transactionId": "01980f3b-2e31-7f46-b7c5-3d0e9f8a7b60",
            *       "userId": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
            *       "leaderboard": "game1",
+           *       "requested": -50,
+           *       "delta": 50,
            *       "score": {
            *         "previous": 100,
            *         "current": 150,
@@ -8412,10 +9121,10 @@ export interface operations {
            *       "completedAt": "2026-03-02T18:31:00.000Z"
            *     }
            */
-          'application/json': components['schemas']['RollBackTransactionResponse200'];
+          'application/json': components['schemas']['Correction'];
         };
       };
-      /** @description It will change as soon as the user’s line comes to it */
+      /** @description It is accepted, and changes the score as soon as the user’s line comes to it. The same request with the same key tells what became of it, as does GET /admin/transactions/{transactionId}. */
       202: {
         headers: {
           'Cache-Control': components['headers']['Cache-Control-optional'];
@@ -8429,7 +9138,7 @@ export interface operations {
            *       "status": "queued"
            *     }
            */
-          'application/json': components['schemas']['RollBackTransactionResponse202'];
+          'application/json': components['schemas']['QueuedCorrection'];
         };
       };
       /** @description `INVALID_REQUEST`: The request is not valid */
@@ -8477,6 +9186,18 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
       /** @description `PAYLOAD_TOO_LARGE`: The body is too large */
       413: {
         headers: {
@@ -8490,6 +9211,676 @@ export interface operations {
       };
       /** @description `UNSUPPORTED_MEDIA_TYPE`: The body must be JSON */
       415: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `INTERNAL_ERROR`: Something went wrong */
+      500: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAVAILABLE`: Temporarily unavailable */
+      503: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  findUsers: {
+    parameters: {
+      query?: {
+        /**
+         * @description a part of what is looked for
+         * @example ada
+         */
+        query?: string;
+        /**
+         * @description only users of this status
+         * @example active
+         */
+        status?: 'active' | 'banned' | 'erased' | 'admin';
+        /**
+         * @description users a page
+         * @example 10
+         */
+        limit?: number;
+        /**
+         * @description `nextCursor` of the page before
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        cursor?: string;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description A page of users, newest ids first */
+      200: {
+        headers: {
+          'Cache-Control': components['headers']['Cache-Control-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "users": [
+           *         {
+           *           "userId": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *           "username": "ada",
+           *           "email": "ada@example.org",
+           *           "role": "player",
+           *           "ban": {
+           *             "at": "2026-03-02T18:30:00.000Z",
+           *             "reason": "Scores that cannot be played"
+           *           },
+           *           "erasedAt": "2026-03-02T18:30:00.000Z",
+           *           "createdAt": "2026-03-01T09:00:00.000Z"
+           *         }
+           *       ],
+           *       "nextCursor": null
+           *     }
+           */
+          'application/json': components['schemas']['FindUsersResponse'];
+        };
+      };
+      /** @description `INVALID_REQUEST`: The request is not valid */
+      400: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired */
+      401: {
+        headers: {
+          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `FORBIDDEN`: Not allowed. `USER_BANNED`: The user is banned */
+      403: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_NOT_FOUND`: Unknown user */
+      404: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `INTERNAL_ERROR`: Something went wrong */
+      500: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAVAILABLE`: Temporarily unavailable */
+      503: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  getUserAsAdministrator: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description id of a user
+         * @example 01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10
+         */
+        userId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Profile, ban, logins and scores */
+      200: {
+        headers: {
+          'Cache-Control': components['headers']['Cache-Control-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "userId": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *       "username": "ada",
+           *       "email": "ada@example.org",
+           *       "role": "player",
+           *       "ban": {
+           *         "at": "2026-03-02T18:30:00.000Z",
+           *         "reason": "Scores that cannot be played"
+           *       },
+           *       "erasedAt": "2026-03-02T18:30:00.000Z",
+           *       "createdAt": "2026-03-01T09:00:00.000Z",
+           *       "avatarUrl": "https://images.example.org/ada.png",
+           *       "allowSpectators": true,
+           *       "sessions": 0,
+           *       "scores": [
+           *         {
+           *           "leaderboard": "game1",
+           *           "period": "weekly",
+           *           "periodStart": "2026-03-02T00:00:00.000Z",
+           *           "score": 150,
+           *           "reachedAt": "2026-03-02T18:30:00.000Z"
+           *         }
+           *       ]
+           *     }
+           */
+          'application/json': components['schemas']['AdminUserDetails'];
+        };
+      };
+      /** @description `INVALID_REQUEST`: The request is not valid */
+      400: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired */
+      401: {
+        headers: {
+          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `FORBIDDEN`: Not allowed. `USER_BANNED`: The user is banned */
+      403: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_NOT_FOUND`: Unknown user */
+      404: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `INTERNAL_ERROR`: Something went wrong */
+      500: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAVAILABLE`: Temporarily unavailable */
+      503: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  listUserLedger: {
+    parameters: {
+      query?: {
+        /**
+         * @description a leaderboard’s key; case-sensitive
+         * @example game1
+         */
+        leaderboard?: string;
+        /**
+         * @description accepted at this time or later
+         * @example 2026-03-01T00:00:00.000Z
+         */
+        from?: string;
+        /**
+         * @description accepted before this time
+         * @example 2026-04-01T00:00:00.000Z
+         */
+        to?: string;
+        /**
+         * @description entries a page
+         * @example 10
+         */
+        limit?: number;
+        /**
+         * @description `nextCursor` of the page before
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        cursor?: string;
+      };
+      header?: never;
+      path: {
+        /**
+         * @description id of a user
+         * @example 01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10
+         */
+        userId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description A page of entries */
+      200: {
+        headers: {
+          'Cache-Control': components['headers']['Cache-Control-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "entries": [
+           *         {
+           *           "transactionId": "01980f3b-2e31-7f46-b7c5-3d0e9f8a7b60",
+           *           "status": "applied",
+           *           "failure": "The user is not known",
+           *           "kind": "completion",
+           *           "userId": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *           "username": "ada",
+           *           "leaderboard": "game1",
+           *           "type": "COMPLETE_QUEST",
+           *           "actionId": "01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50",
+           *           "points": 50,
+           *           "delta": 50,
+           *           "before": 0,
+           *           "after": 0,
+           *           "globalDelta": 0,
+           *           "acceptedAt": "2026-03-02T18:30:00.000Z",
+           *           "appliedAt": "2026-03-02T18:30:00.000Z",
+           *           "reverses": "01980f3b-2e31-7f46-b7c5-3d0e9f8a7b60",
+           *           "reversedBy": "01980f3c-6c75-7b8a-9f10-7b4c3d2e1fa0",
+           *           "reason": "Scores that cannot be played",
+           *           "actor": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *           "actorName": "operator"
+           *         }
+           *       ],
+           *       "nextCursor": null
+           *     }
+           */
+          'application/json': components['schemas']['ListUserLedgerResponse'];
+        };
+      };
+      /** @description `INVALID_REQUEST`: The request is not valid */
+      400: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired */
+      401: {
+        headers: {
+          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `FORBIDDEN`: Not allowed. `USER_BANNED`: The user is banned */
+      403: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_NOT_FOUND`: Unknown user */
+      404: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `INTERNAL_ERROR`: Something went wrong */
+      500: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAVAILABLE`: Temporarily unavailable */
+      503: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  getTransaction: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description id of a ledger entry
+         * @example 01980f3b-2e31-7f46-b7c5-3d0e9f8a7b60
+         */
+        transactionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The entry */
+      200: {
+        headers: {
+          'Cache-Control': components['headers']['Cache-Control-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "transactionId": "01980f3b-2e31-7f46-b7c5-3d0e9f8a7b60",
+           *       "status": "applied",
+           *       "failure": "The user is not known",
+           *       "kind": "completion",
+           *       "userId": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *       "username": "ada",
+           *       "leaderboard": "game1",
+           *       "type": "COMPLETE_QUEST",
+           *       "actionId": "01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50",
+           *       "points": 50,
+           *       "delta": 50,
+           *       "before": 0,
+           *       "after": 0,
+           *       "globalDelta": 0,
+           *       "acceptedAt": "2026-03-02T18:30:00.000Z",
+           *       "appliedAt": "2026-03-02T18:30:00.000Z",
+           *       "reverses": "01980f3b-2e31-7f46-b7c5-3d0e9f8a7b60",
+           *       "reversedBy": "01980f3c-6c75-7b8a-9f10-7b4c3d2e1fa0",
+           *       "reason": "Scores that cannot be played",
+           *       "actor": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *       "actorName": "operator"
+           *     }
+           */
+          'application/json': components['schemas']['LedgerEntry'];
+        };
+      };
+      /** @description `INVALID_REQUEST`: The request is not valid */
+      400: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired */
+      401: {
+        headers: {
+          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `FORBIDDEN`: Not allowed. `USER_BANNED`: The user is banned */
+      403: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_NOT_FOUND`: Unknown user. `NOT_FOUND`: There is nothing at this address */
+      404: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `INTERNAL_ERROR`: Something went wrong */
+      500: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAVAILABLE`: Temporarily unavailable */
+      503: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          'Retry-After': components['headers']['Retry-After'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  readAuditLog: {
+    parameters: {
+      query?: {
+        /**
+         * @description as `user.ban`
+         * @example user.ban
+         */
+        action?: string;
+        /**
+         * @description a user id
+         * @example 01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10
+         */
+        actor?: string;
+        /**
+         * @description what it was done to: a user id, a key, the id of a job
+         * @example 01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10
+         */
+        subject?: string;
+        /**
+         * @description at this time or later
+         * @example 2026-03-01T00:00:00.000Z
+         */
+        from?: string;
+        /**
+         * @description before this time
+         * @example 2026-04-01T00:00:00.000Z
+         */
+        to?: string;
+        /**
+         * @description entries on a page
+         * @example 10
+         */
+        limit?: number;
+        /**
+         * @description `nextCursor` of the page before
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        cursor?: string;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description A page of the log */
+      200: {
+        headers: {
+          'Cache-Control': components['headers']['Cache-Control-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "entries": [
+           *         {
+           *           "id": "01980f3c-5b64-7a79-8e0f-6a3b2c1d0e90",
+           *           "at": "2026-03-02T18:30:00.000Z",
+           *           "actor": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *           "actorName": "operator",
+           *           "action": "user.ban",
+           *           "subject": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *           "subjectName": "ada",
+           *           "details": {
+           *             "reason": "Scores that cannot be played"
+           *           }
+           *         }
+           *       ],
+           *       "nextCursor": null
+           *     }
+           */
+          'application/json': components['schemas']['ReadAuditLogResponse'];
+        };
+      };
+      /** @description `INVALID_REQUEST`: The request is not valid */
+      400: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired */
+      401: {
+        headers: {
+          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `FORBIDDEN`: Not allowed. `USER_BANNED`: The user is banned */
+      403: {
+        headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `USER_NOT_FOUND`: Unknown user */
+      404: {
         headers: {
           'X-Request-Id': components['headers']['X-Request-Id'];
           'Cache-Control': components['headers']['Cache-Control'];
@@ -8552,6 +9943,7 @@ export interface operations {
            *       "reconciliations": [
            *         {
            *           "id": "01980f3c-5b64-7a79-8e0f-6a3b2c1d0e90",
+           *           "jobId": "reconcile-1772476200000",
            *           "trigger": "admin",
            *           "startedAt": "2026-03-02T18:30:00.000Z",
            *           "finishedAt": "2026-03-02T18:30:04.000Z",
@@ -8638,7 +10030,13 @@ export interface operations {
   reconcile: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key'?: string;
+      };
       path?: never;
       cookie?: never;
     };
@@ -8706,6 +10104,18 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
       /** @description `INTERNAL_ERROR`: Something went wrong */
       500: {
         headers: {
@@ -8734,7 +10144,13 @@ export interface operations {
   closeSeason: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key'?: string;
+      };
       path: {
         /**
          * @description a leaderboard’s key; case-sensitive
@@ -8818,6 +10234,18 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
       /** @description `PAYLOAD_TOO_LARGE`: The body is too large */
       413: {
         headers: {
@@ -8831,124 +10259,6 @@ export interface operations {
       };
       /** @description `UNSUPPORTED_MEDIA_TYPE`: The body must be JSON */
       415: {
-        headers: {
-          'X-Request-Id': components['headers']['X-Request-Id'];
-          'Cache-Control': components['headers']['Cache-Control'];
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description `INTERNAL_ERROR`: Something went wrong */
-      500: {
-        headers: {
-          'X-Request-Id': components['headers']['X-Request-Id'];
-          'Cache-Control': components['headers']['Cache-Control'];
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description `UNAVAILABLE`: Temporarily unavailable */
-      503: {
-        headers: {
-          'X-Request-Id': components['headers']['X-Request-Id'];
-          'Cache-Control': components['headers']['Cache-Control'];
-          'Retry-After': components['headers']['Retry-After'];
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-    };
-  };
-  readAuditLog: {
-    parameters: {
-      query?: {
-        /**
-         * @description entries on a page
-         * @example 10
-         */
-        limit?: number;
-        /**
-         * @description `nextCursor` of the page before
-         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
-         */
-        cursor?: string;
-      };
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description A page of the log */
-      200: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control-optional'];
-          'X-Request-Id': components['headers']['X-Request-Id'];
-          [name: string]: unknown;
-        };
-        content: {
-          /**
-           * @example {
-           *       "entries": [
-           *         {
-           *           "id": "01980f3c-5b64-7a79-8e0f-6a3b2c1d0e90",
-           *           "at": "2026-03-02T18:30:00.000Z",
-           *           "actor": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
-           *           "action": "user.ban",
-           *           "subject": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
-           *           "details": {
-           *             "reason": "Scores that cannot be played"
-           *           }
-           *         }
-           *       ],
-           *       "nextCursor": null
-           *     }
-           */
-          'application/json': components['schemas']['ReadAuditLogResponse'];
-        };
-      };
-      /** @description `INVALID_REQUEST`: The request is not valid */
-      400: {
-        headers: {
-          'X-Request-Id': components['headers']['X-Request-Id'];
-          'Cache-Control': components['headers']['Cache-Control'];
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description `UNAUTHENTICATED`: Authentication is required. `TOKEN_EXPIRED`: The access token has expired */
-      401: {
-        headers: {
-          'WWW-Authenticate': components['headers']['WWW-Authenticate-optional'];
-          'X-Request-Id': components['headers']['X-Request-Id'];
-          'Cache-Control': components['headers']['Cache-Control'];
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description `FORBIDDEN`: Not allowed. `USER_BANNED`: The user is banned */
-      403: {
-        headers: {
-          'X-Request-Id': components['headers']['X-Request-Id'];
-          'Cache-Control': components['headers']['Cache-Control'];
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description `USER_NOT_FOUND`: Unknown user */
-      404: {
         headers: {
           'X-Request-Id': components['headers']['X-Request-Id'];
           'Cache-Control': components['headers']['Cache-Control'];
@@ -9103,7 +10413,13 @@ export interface operations {
   retryDeadCompletion: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description Makes a retry safe: the same key with the same request gets the first answer again, with another request 409. Kept 30 days.
+         * @example 01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50
+         */
+        'Idempotency-Key'?: string;
+      };
       path: {
         /**
          * @description id of an action
@@ -9169,6 +10485,18 @@ export interface operations {
       /** @description `USER_NOT_FOUND`: Unknown user. `ACTION_NOT_FOUND`: Unknown action */
       404: {
         headers: {
+          'X-Request-Id': components['headers']['X-Request-Id'];
+          'Cache-Control': components['headers']['Cache-Control'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description `IDEMPOTENCY_KEY_REUSED`: The idempotency key was used for another request */
+      409: {
+        headers: {
+          'Retry-After': components['headers']['Retry-After-optional'];
           'X-Request-Id': components['headers']['X-Request-Id'];
           'Cache-Control': components['headers']['Cache-Control'];
           [name: string]: unknown;

@@ -59,13 +59,21 @@ export function exampleOf(schema: Json, components: Components, name?: string): 
   }
 }
 
-/** Whether a value is of a type that the schema names, and of its pattern. */
-function isOf(value: unknown, { type, pattern }: Json): boolean {
+/** Whether a value is of a type that the schema names, of its pattern, and of the schema of its values. */
+function isOf(value: unknown, { type, pattern, patternProperties }: Json): boolean {
   const types = [type].flat() as (string | undefined)[];
   if (value === null) return types.includes('null');
   if (Array.isArray(value)) return types.includes('array');
-  if (typeof value === 'number') return types.includes('number') || types.includes('integer');
-  if (typeof value === 'string' && typeof pattern === 'string' && !new RegExp(pattern, 'u').test(value))
-    return false;
+  if (typeof value === 'number')
+    return types.includes('number') || (types.includes('integer') && Number.isInteger(value));
+  if (typeof value === 'string' && typeof pattern === 'string')
+    return types.includes('string') && new RegExp(pattern, 'u').test(value);
+  if (typeof value === 'object') {
+    const schemas = Object.values((patternProperties ?? {}) as Record<string, Json>);
+    return (
+      types.includes('object') &&
+      schemas.every((schema) => Object.values(value).every((one) => isOf(one, schema)))
+    );
+  }
   return types.includes(typeof value);
 }

@@ -69,11 +69,10 @@ export class Components {
     const description = described.flags?.description ?? known?.description;
     if (description !== undefined) completed['description'] = description;
     if (described.examples && described.examples.length > 0) completed['examples'] = described.examples;
-    if (side === 'input') {
-      if (preset !== undefined) completed['default'] = preset;
-      if (described.flags?.unknown) completed['additionalProperties'] = true;
-      else if (additionalProperties !== undefined) completed['additionalProperties'] = additionalProperties;
-    } else if (isObject(additionalProperties)) completed['additionalProperties'] = additionalProperties;
+    if (side === 'input' && preset !== undefined) completed['default'] = preset;
+    if (described.flags?.unknown) completed['additionalProperties'] = true;
+    else if (additionalProperties !== undefined && (side === 'input' || isObject(additionalProperties)))
+      completed['additionalProperties'] = additionalProperties;
     // joi's own name; JSON Schema has no such format.
     if (completed['format'] === 'hex') {
       delete completed['format'];

@@ -65,7 +65,7 @@ function checkHeaders(document: Json, documented: Json, sent: Record<string, unk
 }
 
 describe('the API, asked at random', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   const stores = useStores();
   const system = useSystem(stores, { env: { COMPLETE_WAIT_MS: '500', JWT_TRUST_ADMIN_ROLE: 'true' } });
   let document: Json;
@@ -198,7 +198,8 @@ describe('the API, asked at random', function () {
         }
         const text = await response.body.text();
         const what = `${method} ${filled} ${search.join('&')} ${JSON.stringify(body)} -> ${status} ${text.slice(0, 500)}`;
-        expect(status, what).to.be.below(500);
+        // Few exports run at a time; the others are asked to come again.
+        if (status !== 503 || !path.endsWith('/export')) expect(status, what).to.be.below(500);
         const documented = definition['responses'][status];
         expect(documented, `not in the document: ${what}`).to.be.an('object');
         checkHeaders(document, documented['headers'], response.headers, what);
