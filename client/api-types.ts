@@ -824,8 +824,8 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Close the present period of a leaderboard
-     * @description Its standings are frozen as they are; the rest of the period counts no more. Closing `all` ends the leaderboard itself.
+     * End a leaderboard’s present period now
+     * @description What is accepted from now on does not count in it; its standings are frozen as soon as what was accepted before is applied. Closing `all` ends the leaderboard itself, until its `closesAt` is set to null or put off. Closing a period that is closed changes nothing.
      */
     post: operations['closeSeason'];
     delete?: never;
@@ -977,7 +977,10 @@ export interface components {
       sessions: components['schemas']['Session'][];
     };
     ChangePasswordRequest: {
-      /** @description the present value */
+      /**
+       * @description the password until now
+       * @example correct horse battery
+       */
       current: string;
       /** @description 8 to 200 characters */
       new: string;
@@ -1240,6 +1243,22 @@ export interface components {
        * @description ISO 8601, UTC, milliseconds
        */
       updatedAt: string | null;
+      /**
+       * @description open, closing (being frozen), closed (by an operator), archived (frozen)
+       * @example open
+       * @enum {string}
+       */
+      state: 'open' | 'closing' | 'closed' | 'archived';
+      /**
+       * Format: date-time
+       * @description from when on nothing counts; null while it is open
+       */
+      closedAt: string | null;
+      /**
+       * Format: date-time
+       * @description when the frozen standings were last corrected
+       */
+      correctedAt: string | null;
       entries: components['schemas']['Entry'][];
       /** @description asks for the page behind the last entry */
       nextCursor: string | null;
@@ -1307,6 +1326,22 @@ export interface components {
        * @description ISO 8601, UTC, milliseconds
        */
       updatedAt: string | null;
+      /**
+       * @description open, closing (being frozen), closed (by an operator), archived (frozen)
+       * @example open
+       * @enum {string}
+       */
+      state: 'open' | 'closing' | 'closed' | 'archived';
+      /**
+       * Format: date-time
+       * @description from when on nothing counts; null while it is open
+       */
+      closedAt: string | null;
+      /**
+       * Format: date-time
+       * @description when the frozen standings were last corrected
+       */
+      correctedAt: string | null;
       entries: components['schemas']['FriendsEntry'][];
     };
     GetRanksRequest: {
@@ -1939,6 +1974,8 @@ export interface components {
        * @enum {string}
        */
       period: 'all' | 'daily' | 'weekly' | 'monthly';
+      /** @description why, for the audit log */
+      reason?: string;
     };
     CloseSeasonResponse: {
       /** @description a leaderboard’s key; case-sensitive */
@@ -1952,7 +1989,9 @@ export interface components {
        * Format: date-time
        * @description ISO 8601, UTC, milliseconds
        */
-      periodStart: string | null;
+      closedAt: string;
+      /** @description how many places were frozen; null while what was accepted before is still being applied */
+      places: number | null;
     };
     DeadCompletion: {
       /** @description id of an action */
@@ -2018,6 +2057,22 @@ export interface components {
        * @description ISO 8601, UTC, milliseconds
        */
       updatedAt: string | null;
+      /**
+       * @description open, closing (being frozen), closed (by an operator), archived (frozen)
+       * @example open
+       * @enum {string}
+       */
+      state: 'open' | 'closing' | 'closed' | 'archived';
+      /**
+       * Format: date-time
+       * @description from when on nothing counts; null while it is open
+       */
+      closedAt: string | null;
+      /**
+       * Format: date-time
+       * @description when the frozen standings were last corrected
+       */
+      correctedAt: string | null;
       /** @description the top 10 */
       entries: components['schemas']['Entry'][];
     };
@@ -5098,6 +5153,9 @@ export interface operations {
            *       "version": 42,
            *       "total": 1250,
            *       "updatedAt": "2026-03-02T18:30:00.000Z",
+           *       "state": "open",
+           *       "closedAt": "2026-04-01T00:00:00.000Z",
+           *       "correctedAt": "2026-03-02T18:30:00.000Z",
            *       "entries": [
            *         {
            *           "rank": 3,
@@ -5230,6 +5288,11 @@ export interface operations {
          * @example weekly
          */
         period?: 'all' | 'daily' | 'weekly' | 'monthly';
+        /**
+         * @description a day of the period, YYYY-MM-DD; not with the period all
+         * @example 2026-03-02
+         */
+        date?: string;
         /**
          * @description entries on each side, with oneself between
          * @example 2
@@ -5434,6 +5497,9 @@ export interface operations {
            *       "version": 42,
            *       "total": 1250,
            *       "updatedAt": "2026-03-02T18:30:00.000Z",
+           *       "state": "open",
+           *       "closedAt": "2026-04-01T00:00:00.000Z",
+           *       "correctedAt": "2026-03-02T18:30:00.000Z",
            *       "entries": [
            *         {
            *           "rank": 3,
@@ -5554,6 +5620,11 @@ export interface operations {
          * @example weekly
          */
         period?: 'all' | 'daily' | 'weekly' | 'monthly';
+        /**
+         * @description a day of the period, YYYY-MM-DD; not with the period all
+         * @example 2026-03-02
+         */
+        date?: string;
       };
       header?: never;
       path: {
@@ -10164,15 +10235,16 @@ export interface operations {
       content: {
         /**
          * @example {
-         *       "period": "weekly"
+         *       "period": "weekly",
+         *       "reason": "Scores that cannot be played"
          *     }
          */
         'application/json': components['schemas']['CloseSeasonRequest'];
       };
     };
     responses: {
-      /** @description Closed; the standings are being frozen */
-      202: {
+      /** @description Closed, and its standings frozen */
+      200: {
         headers: {
           'Cache-Control': components['headers']['Cache-Control-optional'];
           'X-Request-Id': components['headers']['X-Request-Id'];
@@ -10183,7 +10255,8 @@ export interface operations {
            * @example {
            *       "leaderboard": "game1",
            *       "period": "weekly",
-           *       "periodStart": "2026-03-02T00:00:00.000Z"
+           *       "closedAt": "2026-04-01T00:00:00.000Z",
+           *       "places": 1250
            *     }
            */
           'application/json': components['schemas']['CloseSeasonResponse'];
@@ -10570,7 +10643,7 @@ export interface operations {
           /**
            * @example event: leaderboard:snapshot
            *     id: 42
-           *     data: {"leaderboard":"game1","period":"weekly","periodStart":"2026-03-02T00:00:00.000Z","periodEnd":"2026-03-09T00:00:00.000Z","version":42,"total":1250,"updatedAt":"2026-03-02T18:30:00.000Z","entries":[{"rank":3,"userId":"01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10","username":"ada","avatarUrl":"https://images.example.org/ada.png","score":150,"updatedAt":"2026-03-02T18:30:00.000Z"}]}
+           *     data: {"leaderboard":"game1","period":"weekly","periodStart":"2026-03-02T00:00:00.000Z","periodEnd":"2026-03-09T00:00:00.000Z","version":42,"total":1250,"updatedAt":"2026-03-02T18:30:00.000Z","state":"open","closedAt":"2026-04-01T00:00:00.000Z","correctedAt":"2026-03-02T18:30:00.000Z","entries":[{"rank":3,"userId":"01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10","username":"ada","avatarUrl":"https://images.example.org/ada.png","score":150,"updatedAt":"2026-03-02T18:30:00.000Z"}]}
            */
           'text/event-stream': string;
         };

@@ -207,7 +207,7 @@ describe('BoardSource', () => {
       by: 'load' as const,
     })) as [State, State, State];
     await intoPostgres({ states: [first], heard: [], hidden: [] });
-    const table = new BoardTable(db, { figuresMaxAgeMs: 3_600_000 });
+    const table = new BoardTable(db, { figuresMaxAgeMs: 3_600_000, countedAnewBelow: 0 });
     expect(await table.page(board, 0, 10)).to.deep.include({ total: 1, updatedAt: first.reachedAt });
     await intoPostgres({ states: [first, second, third], heard: [], hidden: [] });
     expect(await table.page(board, 0, 0), 'a count of its own').to.deep.include({ total: 1 });

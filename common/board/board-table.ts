@@ -61,6 +61,8 @@ const fitting = (figures: Figures, total: number, entries: readonly { reachedAt:
 export interface BoardTableOptions {
   /** How old a board's total and time of change may be, ms, so that those who ask meanwhile share one count; 0: counted anew. */
   readonly figuresMaxAgeMs?: number;
+  /** Boards of fewer users are counted anew at each read all the same: that takes Postgres a moment. */
+  readonly countedAnewBelow?: number;
 }
 
 /** Boards read from Postgres itself: the truth, and the fall-back while Redis is away. */
@@ -68,8 +70,14 @@ export class BoardTable implements BoardSource {
   readonly #db: Database;
   readonly #counts: LRUCache<string, Figures, BoardRef> | undefined;
 
-  constructor(db: Database, { figuresMaxAgeMs = 0 }: BoardTableOptions = {}) {
+  readonly #countedAnewBelow: number;
+
+  constructor(
+    db: Database,
+    { figuresMaxAgeMs = 0, countedAnewBelow = COUNTED_ANEW_BELOW }: BoardTableOptions = {},
+  ) {
     this.#db = db;
+    this.#countedAnewBelow = countedAnewBelow;
     if (figuresMaxAgeMs === 0) return;
     this.#counts = new LRUCache({
       max: COUNTED_BOARDS,
@@ -172,7 +180,7 @@ export class BoardTable implements BoardSource {
   async #figures(board: BoardRef): Promise<Figures> {
     const id = boardId(board);
     const known = this.#counts?.get(id);
-    const forceRefresh = known !== undefined && known.total < COUNTED_ANEW_BELOW;
+    const forceRefresh = known !== undefined && known.total < this.#countedAnewBelow;
     return (await this.#counts?.fetch(id, { context: board, forceRefresh })) ?? this.#count(board);
   }
 
