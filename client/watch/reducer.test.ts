@@ -21,6 +21,9 @@ function board(version: number, over: Partial<Board> = {}): Board {
     version,
     total: 1,
     updatedAt: null,
+    state: 'open',
+    closedAt: null,
+    correctedAt: null,
     entries: [entry(1, 'a', 'ada', version)],
     ...over,
   };
