@@ -113,7 +113,7 @@ export default tseslint.config(
     rules: { 'no-console': 'off' },
   },
   { files: ['web/**/*.ts', 'client/**/*.ts'], languageOptions: { globals: globals.browser } },
-  { files: ['**/*.js'], languageOptions: { globals: globals.node } },
+  { files: ['**/*.js', '**/*.mjs'], languageOptions: { globals: globals.node } },
   ...Object.entries(mayImport).map(([folder, allowed]) => importRule(folder, allowed)),
   // The one place where all tiers meet in one process: `npm start`.
   importRule('dev', ['common', 'client', 'api', 'workers', 'realtime', 'migrations'], ['dev/start.ts']),

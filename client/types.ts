@@ -11,18 +11,11 @@ export type LeaderboardInfo = Schemas['ListLeaderboardsResponse']['leaderboards'
 /** One line of a board. `rank` 1 is the best. */
 export type LeaderboardEntry = Schemas['Entry'];
 
-/** Whether a board takes points: `closing` while the last ones are counted, `archived` once its standings are frozen. */
-interface BoardEnd {
-  state?: 'open' | 'closing' | 'closed' | 'archived';
-  /** ISO 8601: from when on nothing counts; null while it is open. */
-  closedAt?: string | null;
-}
-
 /** A board as it stood at `version`, which rises whenever its top 10 changes. Watched boards hold the top 10. */
-export type Board = Schemas['LeaderboardSnapshot'] & BoardEnd;
+export type Board = Schemas['LeaderboardSnapshot'];
 
 /** A page of a board; `nextCursor` asks for the next one. */
-export type BoardPage = Schemas['Leaderboard'] & BoardEnd;
+export type BoardPage = Schemas['Leaderboard'];
 
 /** Something that can be played, with its price. */
 export interface ActionType {

@@ -46,7 +46,7 @@ describe('BoardStreams', () => {
         log,
         windowMs: 100,
         broadcasts: () => true,
-      stateOf: () => ({ state: 'open', closedAt: null, correctedAt: null }),
+        stateOf: () => ({ state: 'open', closedAt: null, correctedAt: null }),
       },
       () => Promise.resolve(),
       (watched) => streams.watches(watched),
