@@ -6,6 +6,7 @@ import { after, afterEach, before, beforeEach } from 'mocha';
 import type { Page } from 'playwright-core';
 import { openPage, type OpenPage } from '../../dev/browser.ts';
 import { createDatabase, type Database } from '../../common/postgres.ts';
+import { DEFAULT_REDIS_PREFIX } from '../../common/redis-names.ts';
 import { partitionQueue } from '../../common/queues.ts';
 import { administrator } from '../support/administrator.ts';
 import { eventually } from '../support/eventually.ts';
@@ -33,7 +34,10 @@ describe('the operators’ pages in a browser', function () {
 
   before(async () => {
     db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 2 }, 'test');
-    queue = new Queue(partitionQueue(0), { connection: { url: stores.redis.url } });
+    queue = new Queue(partitionQueue(0), {
+      prefix: DEFAULT_REDIS_PREFIX,
+      connection: { url: stores.redis.url },
+    });
     await administrator(stores.databaseUrl, system.api[0]!.url);
     player = await Player.join(system.api[0]!.url);
     axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
