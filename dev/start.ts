@@ -137,7 +137,7 @@ async function seed(config: Config, adminPassword: string): Promise<void> {
 function createStartLogger(dataDir: string, config: Config): Logger {
   mkdirSync(dataDir, { recursive: true });
   const dest = resolve(dataDir, 'laurel.log');
-  const file = pino.destination({ dest, mode: 0o600 });
+  const file = pino.destination({ dest, mode: 0o600, sync: true }); // it is there at once, and whole when the process ends
   chmodSync(dest, 0o600); // one of an earlier version was open to all
   // A full disk ends nobody.
   file.on('error', (error: unknown) => console.error(`${dest} cannot be written: ${String(error)}`));
