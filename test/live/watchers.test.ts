@@ -86,16 +86,21 @@ describe('watchers', function () {
           timeoutMs: 20_000,
         },
       );
-    for (let i = 1; i <= 100; i += 1) {
-      if (i % 20 === 0) await allowed();
-      expect(await watcher.ask('spectate:user', { userId: `f${i}` }), String(i)).to.deep.equal({ ok: true });
-    }
+    // A connection's requests are limited by the second as well: what is refused for that is asked again.
+    const succeeds = (event: string, userId: string): Promise<void> =>
+      eventually(
+        async () => {
+          expect(await watcher.ask(event, { userId }), userId).to.deep.equal({ ok: true });
+        },
+        { timeoutMs: 20_000 },
+      );
+    for (let i = 1; i <= 100; i += 1) await succeeds('spectate:user', `f${i}`);
     await allowed();
     expect(await watcher.ask('spectate:user', { userId: 'f101' })).to.deep.equal({
       ok: false,
       code: 'RATE_LIMITED',
     });
-    expect(await watcher.ask('unspectate:user', { userId: 'f1' })).to.deep.equal({ ok: true });
-    expect(await watcher.ask('spectate:user', { userId: 'f101' })).to.deep.equal({ ok: true });
+    await succeeds('unspectate:user', 'f1');
+    await succeeds('spectate:user', 'f101');
   });
 });
