@@ -32,7 +32,7 @@ declare
   reached bigint;
   own_delta bigint := 0;
   global_delta bigint := 0;
-  latest bigint;
+  latest bigint;                                  -- when the leaderboard's all-time score changed last, ms
   global_highest bigint;
   global_place bigint;
   relocked boolean := false;
@@ -90,12 +90,8 @@ begin
       if target.id is null then
         after := greatest(least(before + case when slot.board = named_board then wanted else own_delta end,
           greatest(slot.cap, before)), 0);
-        if slot.period = 'all' then
-          select max(epoch_ms(s.reached_at)) into latest
-          from scores s join board_periods bp on bp.id = s.board_period_id
-          where s.user_id = player and bp.leaderboard = slot.board and bp.starts_at = period_start(bp.period, at);
-        end if;
-        if after <> before then reached := greatest(epoch_ms(at), coalesce(latest, 0) + 1); end if;
+        if slot.period = 'all' then latest := reached; end if;
+        if after <> before then reached := greatest(epoch_ms(at), latest + 1, reached + 1); end if;
       elsif target.effects is null then
         after := greatest(before - slot.delta, 0);
       else

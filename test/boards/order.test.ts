@@ -159,6 +159,8 @@ describe('one order everywhere', () => {
     for (const s of steps) {
       count += 1;
       if (s.do === 'complete') {
+        // Within a batch, a user's completions come in the order of acceptance.
+        if (batch.some(({ userId, acceptedAt }) => userId === s.user && acceptedAt > timeOf(s))) await flush();
         batch.push({
           kind: 'completion',
           actionId: `a${count}`,

@@ -95,7 +95,9 @@ describe('no caller takes more than a share', function () {
         accepted_at: new Date(),
         enqueued_at: new Date(Date.now() + 3_600_000),
       });
-      await eventually(async () => expect(await db('completion_ranks')).not.to.have.length(0));
+      await eventually(async () =>
+        expect(await db('completion_ranks').where({ action_id: started.body.actionId })).to.have.length(1),
+      );
 
       const { status, body, headers } = await exported(player);
       expect(status).to.equal(200);

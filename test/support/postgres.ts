@@ -4,6 +4,11 @@ import { createPostgresServer, type PostgresServer } from '../../dev/postgres.ts
 import { temporaryFolder } from './run-folder.ts';
 
 const template = 'laurel_template';
+/** Where the process that began a run in parallel tells the others the server's address. */
+const sharedUrl = 'LAUREL_TEST_POSTGRES';
+
+/** A server on which databases are made; `url` of one by its name. */
+type Host = Pick<PostgresServer, 'url'>;
 
 let shared: Promise<PostgresServer> | undefined;
 let count = 0;
@@ -14,7 +19,7 @@ let count = 0;
  */
 export async function createDatabase(): Promise<string> {
   const server = await sharedServer();
-  const name = `laurel_${(count += 1)}`;
+  const name = `laurel_${process.pid}_${(count += 1)}`;
   await administer((client) => client.query(`create database ${name} template ${template}`));
   return server.url(name);
 }
@@ -41,6 +46,11 @@ export async function openConnections(url: string): Promise<OpenConnection[]> {
     ),
   );
   return rows;
+}
+
+/** Starts the server for all processes of a run in parallel. */
+export async function sharePostgres(): Promise<void> {
+  process.env[sharedUrl] = (await startedHere()).url('postgres');
 }
 
 export async function stopSharedPostgres(): Promise<void> {
@@ -83,7 +93,13 @@ export async function startPrivatePostgres(): Promise<PrivatePostgres> {
   };
 }
 
-function sharedServer(): Promise<PostgresServer> {
+async function sharedServer(): Promise<Host> {
+  const address = process.env[sharedUrl];
+  if (address === undefined) return startedHere();
+  return { url: (name = '') => Object.assign(new URL(address), { pathname: `/${name}` }).href };
+}
+
+function startedHere(): Promise<PostgresServer> {
   return (shared ??= startShared());
 }
 
@@ -106,7 +122,7 @@ async function administer<T>(use: (client: pg.Client) => Promise<T>): Promise<T>
   return onServer(await sharedServer(), use);
 }
 
-async function onServer<T>(server: PostgresServer, use: (client: pg.Client) => Promise<T>): Promise<T> {
+async function onServer<T>(server: Host, use: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: server.url('postgres') });
   await client.connect();
   try {
@@ -118,6 +134,6 @@ async function onServer<T>(server: PostgresServer, use: (client: pg.Client) => P
 
 function databaseOf(url: string): string {
   const name = new URL(url).pathname.slice(1);
-  if (!/^laurel_\d+$/.test(name)) throw new Error(`${name} is not a database that createDatabase() made`);
+  if (!/^laurel_\d+_\d+$/.test(name)) throw new Error(`${name} is not a database that createDatabase() made`);
   return name;
 }

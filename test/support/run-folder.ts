@@ -6,16 +6,23 @@ import { endServersIn } from '../../dev/processes.ts';
 
 const prefix = 'laurel-test-';
 
+/** Where the process that began a run in parallel tells the others its folder. */
+const shared = 'LAUREL_TEST_FOLDER';
+
 let folder: Promise<string> | undefined;
 let count = 0;
 
 /** A new empty folder that vanishes at the end of the run. PostgreSQL's user can get through to it. */
 export async function temporaryFolder(name: string): Promise<string> {
-  folder ??= createRunFolder();
-  const path = join(await folder, `${name}-${(count += 1)}`);
+  const path = join(process.env[shared] ?? (await runFolder()), `${name}-${process.pid}-${(count += 1)}`);
   await mkdir(path);
   await chmod(path, 0o711);
   return path;
+}
+
+/** The other processes of a run in parallel put their temporary folders into this one's, which removes them. */
+export async function shareRunFolder(): Promise<void> {
+  process.env[shared] = await runFolder();
 }
 
 export async function removeRunFolder(): Promise<void> {
@@ -24,6 +31,10 @@ export async function removeRunFolder(): Promise<void> {
   folder = undefined;
   await endServersIn(path); // of tests that failed before they could stop theirs
   await rm(path, { recursive: true, force: true });
+}
+
+function runFolder(): Promise<string> {
+  return (folder ??= createRunFolder());
 }
 
 async function createRunFolder(): Promise<string> {

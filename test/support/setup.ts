@@ -1,16 +1,24 @@
 import { getActiveResourcesInfo } from 'node:process';
-import { stopSharedPostgres } from './postgres.ts';
-import { removeRunFolder } from './run-folder.ts';
+import type { Runner } from 'mocha';
+import { sharePostgres, stopSharedPostgres } from './postgres.ts';
+import { removeRunFolder, shareRunFolder } from './run-folder.ts';
 import { anyLeak } from './stores.ts';
 
 /** How long the process may take to end by itself after the last test. */
 const patienceMs = 2_000;
 
-export function mochaGlobalSetup(): void {
+/** What the types of mocha do not name yet. */
+type ParallelRunner = Runner & { isParallelMode(): boolean };
+
+export async function mochaGlobalSetup(this: ParallelRunner): Promise<void> {
   // By default these two end the process without its `exit` handlers, and the servers would live on.
   // (mocha itself handles Ctrl-C, and still runs the teardown.)
   process.once('SIGTERM', () => process.exit(143));
   process.once('SIGHUP', () => process.exit(129));
+  // In parallel, this process runs no tests: it owns what the processes that do share.
+  if (!this.isParallelMode()) return;
+  await shareRunFolder();
+  await sharePostgres();
 }
 
 export async function mochaGlobalTeardown(): Promise<void> {
