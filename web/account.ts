@@ -86,7 +86,8 @@ export class Account {
   /** The button that opened the dialog is gone once somebody is signed in: the focus must not go with it. */
   #keepFocus(): void {
     const { activeElement } = document;
-    if (activeElement !== null && activeElement !== document.body) return;
+    // One that was just hidden has the focus until the next frame.
+    if (activeElement !== document.body && activeElement?.checkVisibility()) return;
     (this.#client.user ? byId('account') : byId('open-sign-in')).focus();
   }
 

@@ -3,9 +3,9 @@ import { connect, createServer, type AddressInfo } from 'node:net';
 import { expect } from 'chai';
 import { after, before } from 'mocha';
 import { LaurelClient, LaurelError, type StorageLike } from '../../client/index.ts';
-import { createDatabase } from '../../common/postgres.ts';
 import { administrator } from '../support/administrator.ts';
 import { eventually } from '../support/eventually.ts';
+import { holdLine } from '../support/hold.ts';
 import { call, Player } from '../support/player.ts';
 import { useStores } from '../support/stores.ts';
 import { startTier, useSystem, type RunningTier } from '../support/system.ts';
@@ -96,14 +96,11 @@ describe('the SDK on a running service', function () {
     it('to the end: a queued completion is waited for, and never returned as the result', async () => {
       const { seen, fetch } = recorder();
       const { laurel, player } = await signedIn({ fetch, baseUrl: hasty.url });
-      const db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 1 }, 'test');
       // Nobody can apply it before it has been promised.
-      const line = await db.transaction();
-      await line.raw('select lock_users(?)', [[player.userId]]);
+      const letGo = await holdLine(stores.databaseUrl, player.userId);
       const playing = laurel.play('COMPLETE_MISSION');
       await eventually(() => expect(seen.at(-1)).to.match(/complete 202$/));
-      await line.commit();
-      await db.destroy();
+      await letGo();
       const result = await playing;
       expect(result).to.include({ status: 'completed' });
       expect(result.score.current).to.equal(100);

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { after, afterEach, before } from 'mocha';
 import { administrator } from '../support/administrator.ts';
+import { untilBoardsAreMade } from '../support/boards.ts';
 import { eventually } from '../support/eventually.ts';
 import { call, Player, type Answer } from '../support/player.ts';
 import { useStores } from '../support/stores.ts';
@@ -45,11 +46,7 @@ describe('who may see a board', () => {
         body: { key, title: key, visibility },
       });
       expect(made.status).to.equal(201);
-      await eventually(async () =>
-        expect((await call(api(), 'GET', `/leaderboards/${key}`, { token: admin.token })).status).to.equal(
-          200,
-        ),
-      );
+      await untilBoardsAreMade(stores, key);
     }
   });
   afterEach(async () => {
