@@ -160,7 +160,8 @@ describe('one order everywhere', () => {
       count += 1;
       if (s.do === 'complete') {
         // Within a batch, a user's completions come in the order of acceptance.
-        if (batch.some(({ userId, acceptedAt }) => userId === s.user && acceptedAt > timeOf(s))) await flush();
+        if (batch.some(({ userId, acceptedAt }) => userId === s.user && acceptedAt > timeOf(s)))
+          await flush();
         batch.push({
           kind: 'completion',
           actionId: `a${count}`,
