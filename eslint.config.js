@@ -57,7 +57,7 @@ function importRule(folder, allowed, files = [`${folder}/**/*.ts`], ignores = ['
 }
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', '.data/', 'bench/results/'] },
+  { ignores: ['coverage/', 'dist/', 'node_modules/', '.data/', 'bench/results/'] },
   js.configs.recommended,
   ...tseslint.configs.strict,
   {

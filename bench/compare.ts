@@ -65,6 +65,13 @@ function report(
     figure(median(rounds.map(([, now]) => of(now)))),
     figure(median(rounds.map(([before, now]) => of(now) / of(before)))),
   ];
+  const share = 100 * median(rounds.map(([before, now]) => now.perSecond / before.perSecond));
+  const tooSlow =
+    options.atLeast !== undefined && share < options.atLeast
+      ? [
+          `${figure(share)} % of the other's completions a second: at least ${options.atLeast} % were asked for`,
+        ]
+      : [];
   const processes = Object.keys(rounds[0]?.[0].cpuMs ?? {});
   return {
     name: 'compare',
@@ -87,7 +94,7 @@ function report(
     ],
     notes: ['Afterwards, on both sides: acknowledged = ledger = scores = Redis.'],
     data: rounds,
-    faults,
+    faults: [...faults, ...tooSlow],
   };
 }
 

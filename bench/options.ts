@@ -42,6 +42,8 @@ export interface Options {
   readonly profile: boolean;
   /** the checkout that compare holds this one against; else itself, which shows the noise */
   readonly against: string | undefined;
+  /** the part of the other checkout's completions a second that compare asks for, per cent; below it, it fails */
+  readonly atLeast: number | undefined;
 }
 
 export const usage = `npm run bench -- [${benchmarks.join('|')} ...] [options]
@@ -50,6 +52,7 @@ export const usage = `npm run bench -- [${benchmarks.join('|')} ...] [options]
   --endurance-seconds N  how long endurance lasts (600; smoke 2)
   --repeat N        how often submit, read and compare measure (3; smoke 1)
   --against FOLDER  compare: another checkout with its dependencies installed (this one, which shows the noise)
+  --at-least N      compare: fail below N per cent of the other's completions a second
   --size SIZE       smoke: does it run? normal; full: ranks up to 10,000,000
   --partitions N,…  QUEUE_PARTITIONS to measure submit with (8)
   --workers N,…     worker processes to measure submit with (1)
@@ -82,6 +85,7 @@ export function readOptions(args: readonly string[]): Options {
       save: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
       against: { type: 'string' },
+      'at-least': { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -115,6 +119,7 @@ export function readOptions(args: readonly string[]): Options {
     save: values.save,
     profile: values.profile,
     against: values.against,
+    atLeast: values['at-least'] === undefined ? undefined : whole('at-least', values['at-least']),
   };
 }
 

@@ -106,7 +106,12 @@ function startedHere(): Promise<PostgresServer> {
 async function startShared(): Promise<PostgresServer> {
   const server = await createPostgresServer(await temporaryFolder('postgres'));
   await server.start();
-  await onServer(server, (client) => client.query(`create database ${template}`));
+  // As most databases in production, it sorts texts as people do: an order that forgets to say otherwise is not ours.
+  await onServer(server, (client) =>
+    client.query(
+      `create database ${template} template template0 encoding 'UTF8' locale_provider icu icu_locale 'en-US' locale 'C'`,
+    ),
+  );
   await migrateTo(server.url(template));
   return server;
 }
