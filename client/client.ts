@@ -1,6 +1,7 @@
 import { Actions } from './actions.ts';
 import type { CompleteOptions, StartOptions } from './actions.ts';
 import { Http, serviceUrl } from './http.ts';
+import { Logins } from './logins.ts';
 import { onPlatform } from './platform.ts';
 import { Reads } from './reads.ts';
 import type { BoardQuery } from './reads.ts';
@@ -17,6 +18,7 @@ import type {
   FriendsBoard,
   History,
   LeaderboardInfo,
+  Login,
   Me,
   MePatch,
   Period,
@@ -69,6 +71,7 @@ export class LaurelClient {
   readonly #session: Session;
   readonly #actions: Actions;
   readonly #reads: Reads;
+  readonly #logins: Logins;
   readonly #hub: SocketHub;
   readonly #realtimeUrl: string;
   readonly #transports: readonly TransportName[];
@@ -86,6 +89,7 @@ export class LaurelClient {
     this.#session = new Session({ http: this.#http, storage: options.storage, getToken: options.getToken });
     this.#actions = new Actions(this.#session);
     this.#reads = new Reads(this.#session);
+    this.#logins = new Logins(this.#session);
     this.#hub = new SocketHub({
       url: this.#realtimeUrl,
       session: this.#session,
@@ -120,6 +124,31 @@ export class LaurelClient {
   /** Never throws; the session here is over at once. */
   logout(): Promise<void> {
     return this.#session.logout();
+  }
+
+  /** Ends every other login; this one goes on. `BAD_CREDENTIALS`, `INVALID_REQUEST`, `RATE_LIMITED`. */
+  changePassword(input: { current: string; new: string }): Promise<void> {
+    return this.#session.changePassword(input);
+  }
+
+  /** Chooses a new password with the reset token that an administrator made; {@link login} afterwards. `UNAUTHENTICATED`. */
+  resetPassword(input: { token: string; password: string }): Promise<void> {
+    return this.#logins.resetPassword(input);
+  }
+
+  /** Where the current user is signed in, newest first. */
+  logins(): Promise<Login[]> {
+    return this.#logins.list();
+  }
+
+  /** Ends one login. `NOT_FOUND`. */
+  endLogin(id: string): Promise<void> {
+    return this.#logins.end(id);
+  }
+
+  /** Ends every login but this one. */
+  endOtherLogins(): Promise<void> {
+    return this.#logins.endOthers();
   }
 
   // --- playing ---------------------------------------------------------------------------------------------
@@ -235,9 +264,9 @@ export class LaurelClient {
     return this.#reads.exportMe();
   }
 
-  /** Erases one's personal data for good, and signs out. */
-  async deleteMe(): Promise<void> {
-    await this.#reads.deleteMe();
+  /** Erases the current user's personal data for good, and signs out. Without the password: within 15 minutes of the login. */
+  async deleteMe(input: { password?: string } = {}): Promise<void> {
+    await this.#reads.deleteMe(input);
     await this.#session.logout();
   }
 

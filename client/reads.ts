@@ -126,9 +126,9 @@ export class Reads {
     return this.#session.send<unknown>({ path: '/users/me/export', once: true }).then(({ body }) => body);
   }
 
-  /** Erases one's personal data, for good. */
-  async deleteMe(): Promise<void> {
-    await this.#session.send({ method: 'DELETE', path: '/users/me' });
+  /** Erases the current user's personal data for good. */
+  async deleteMe(input: { password?: string }): Promise<void> {
+    await this.#session.send({ method: 'DELETE', path: '/users/me', body: input });
   }
 
   async #board(key: string, options: BoardQuery, once: boolean): Promise<BoardPage> {

@@ -94,6 +94,13 @@ export class Session {
     return body.user;
   }
 
+  /** Changes the password. Every other login of the user ends; this one goes on with new tokens. */
+  async changePassword(input: { current: string; new: string }): Promise<void> {
+    const { body } = await this.send<TokenAnswer>({ method: 'POST', path: '/auth/password', body: input });
+    const kept = this.#kept;
+    if (kept) this.#keep(keptFrom(body, kept.signingKey, kept.user));
+  }
+
   /** Signs out here at once; that the service could not be told is no error, its tokens run out by themselves. */
   async logout(): Promise<void> {
     // A refresh under way is about to replace the very token that is to be ended.

@@ -51,6 +51,9 @@ export type Me = Schemas['Me'];
 /** What {@link LaurelClient.updateMe} changes; what is left out stays as it is. */
 export type MePatch = Schemas['UpdateMeRequest'];
 
+/** A login of the signed-in user that has not ended. `current` is the one that asks. */
+export type Login = Schemas['Sessions']['sessions'][number];
+
 /** A user's score over time, one point a UTC day. */
 export type History = Schemas['History'];
 

@@ -178,6 +178,45 @@ describe('the SDK on a running service', function () {
     });
   });
 
+  describe('looks after logins', () => {
+    it('changes the password and goes on, while the others end', async () => {
+      const { player, laurel } = await signedIn();
+      const other = client();
+      await other.login({ username: player.username, password: 'correct horse battery' });
+      expect((await laurel.logins()).filter(({ current }) => current)).to.have.length(1);
+      await laurel.changePassword({ current: 'correct horse battery', new: 'a longer one still' });
+      expect(await laurel.play('COMPLETE_TASK')).to.include({ status: 'completed' });
+      expect((await failure(other.me())).code).to.equal('UNAUTHENTICATED');
+      expect((await laurel.logins()).map(({ current }) => current)).to.deep.equal([true]);
+    });
+
+    it('ends them one by one, and all but its own', async () => {
+      const { player, laurel } = await signedIn();
+      for (let i = 0; i < 3; i += 1)
+        await client().login({ username: player.username, password: 'correct horse battery' });
+      const last = (await laurel.logins()).find(({ current }) => !current)!;
+      await laurel.endLogin(last.id);
+      expect((await laurel.logins()).map(({ id }) => id)).not.to.include(last.id);
+      expect((await failure(laurel.endLogin(last.id))).code).to.equal('NOT_FOUND');
+      await laurel.endOtherLogins();
+      expect((await laurel.logins()).map(({ current }) => current)).to.deep.equal([true]);
+      expect((await laurel.me()).userId).to.equal(player.userId);
+    });
+
+    it('takes a reset token, and erases with the password', async () => {
+      const operator = await administrator(stores.databaseUrl, api());
+      const { player, laurel } = await signedIn();
+      const path = `/admin/users/${player.userId}/password-reset`;
+      const issued = await call(api(), 'POST', path, { token: operator.token });
+      await laurel.resetPassword({ token: issued.body.token, password: 'chosen a second time' });
+      expect((await failure(laurel.me())).code).to.equal('UNAUTHENTICATED');
+      await laurel.login({ username: player.username, password: 'chosen a second time' });
+      expect((await failure(laurel.deleteMe({ password: 'not this one' }))).code).to.equal('BAD_CREDENTIALS');
+      await laurel.deleteMe({ password: 'chosen a second time' });
+      expect(laurel.user).to.equal(null);
+    });
+  });
+
   describe('tries again', () => {
     /** In front of the API: drops the first connections, or loses the answers to the first requests. */
     async function faulty(drop: { connections?: number; answers?: number }) {

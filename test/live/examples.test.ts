@@ -81,6 +81,7 @@ describe('the examples in the documentation', function () {
       'Watch',
       'What happens to oneself',
       'Read',
+      'Logins and passwords',
       'Sessions',
       'Errors',
     ]);
@@ -107,9 +108,11 @@ describe('the examples in the documentation', function () {
 
       ${example('Read')}
 
+      ${example('Logins and passwords')}
+
       {
         ${example('Sessions')}
-        await laurel.login(${JSON.stringify({ username: ada.username, password: ada.password })});
+        await laurel.login(${JSON.stringify({ username: ada.username, password: 'correct horse battery' })});
         said.log('after a reload', new LaurelClient({ baseUrl, storage: localStorage }).user?.username);
         await laurel.logout();
         laurel.close();
