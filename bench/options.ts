@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const benchmarks = [
+const benchmarks = [
   'submit',
   'read',
   'ranks',
@@ -46,7 +46,7 @@ export interface Options {
   readonly atLeast: number | undefined;
 }
 
-export const usage = `npm run bench -- [${benchmarks.join('|')} ...] [options]
+const usage = `npm run bench -- [${benchmarks.join('|')} ...] [options]
 
   --seconds N       length of one measurement (30; soak 600; smoke 1)
   --endurance-seconds N  how long endurance lasts (600; smoke 2)

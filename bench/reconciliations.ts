@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Database } from '../common/postgres.ts';
 
 /** How many reconciliations have ended. */
-export async function countReconciliations(db: Database): Promise<number> {
+async function countReconciliations(db: Database): Promise<number> {
   const { rows } = await db.raw<{ rows: { n: number }[] }>(
     'select count(*)::int as n from reconciliations where finished_at is not null',
   );

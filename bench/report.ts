@@ -31,7 +31,7 @@ export function span(values: readonly number[]): string {
 }
 
 /** A table that reads alike in a terminal and in Markdown. */
-export function renderTable({ title, columns, rows }: Table): string {
+function renderTable({ title, columns, rows }: Table): string {
   const cells = [columns, ...rows].map((row) =>
     row.map((cell) => (typeof cell === 'number' ? figure(cell) : cell)),
   );

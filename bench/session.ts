@@ -100,7 +100,7 @@ export async function withLaurel<T>(
   }
 }
 
-export type Session = ReturnType<typeof startSession>;
+type Session = ReturnType<typeof startSession>;
 
 /** The processes that serve plays, and where to ask them for their metrics. */
 export interface Subject {

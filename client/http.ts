@@ -114,7 +114,7 @@ export class Http {
 }
 
 /** What may be wrong when a request got no answer. Browsers do not tell a refused origin from a service that is away. */
-export function unreachable(url: string): string {
+function unreachable(url: string): string {
   const origin = pageOrigin();
   const foreign = origin !== undefined && origin !== new URL(url).origin;
   const advice = foreign

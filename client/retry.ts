@@ -7,7 +7,7 @@ export interface Backoff {
 }
 
 /** For requests that a person waits for. */
-export const REQUEST_BACKOFF: Backoff = { baseMs: 200, maxMs: 5_000 };
+const REQUEST_BACKOFF: Backoff = { baseMs: 200, maxMs: 5_000 };
 
 /** For connections: thousands of clients come back at once after a restart. */
 export const CONNECT_BACKOFF: Backoff = { baseMs: 500, maxMs: 10_000 };

@@ -14,7 +14,7 @@ export interface FeatureValues {
 export type FeatureKey = keyof FeatureValues;
 
 /** As they are when nobody switched anything. */
-export const featureDefaults: FeatureValues = {
+const featureDefaults: FeatureValues = {
   broadcast: { enabled: true, mutedLeaderboards: [] },
   submissions: { enabled: true },
 };

@@ -7,7 +7,7 @@ import { userIdPattern } from './ids.ts';
 import { check, isObject } from './validate.ts';
 
 /** A client-signed completion's own terms, fixed by the server when it accepted it. */
-export interface ClientTerms {
+interface ClientTerms {
   readonly type: string;
   readonly leaderboard: string;
   readonly points: number;
@@ -37,7 +37,7 @@ export interface CompletionJob {
 }
 
 /** Puts a user's rows of Postgres into Redis anew, in the user's own line, so that it cannot race with play. */
-export interface ResyncJob {
+interface ResyncJob {
   readonly kind: 'resync';
   readonly userId: string;
 }

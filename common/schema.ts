@@ -29,7 +29,7 @@ const ADVICE = 'Run `laurel migrate` of this version.';
  *
  * @throws when Postgres is away
  */
-export async function schemaProblem(db: Database): Promise<string | undefined> {
+async function schemaProblem(db: Database): Promise<string | undefined> {
   try {
     const rows = await db<{ name: string }>('knex_migrations').select('name');
     const present = new Set(rows.map(({ name }) => name));

@@ -1,7 +1,7 @@
 const still = matchMedia('(prefers-reduced-motion: reduce)');
 
 /** Whether the visitor wants things to stay where they are. */
-export function isStill(): boolean {
+function isStill(): boolean {
   return still.matches;
 }
 

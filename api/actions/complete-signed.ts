@@ -19,7 +19,7 @@ import { priceOf } from './pricing.ts';
 const TIMESTAMP_TOLERANCE_MS = 300_000;
 
 /** What a timestamp says, ms since the epoch. Without a zone it is UTC, wherever the server stands; NaN when it is none. */
-export const instantOf = (timestamp: string): number =>
+const instantOf = (timestamp: string): number =>
   Date.parse(
     /[T ]/i.test(timestamp) && !/(?:Z|[+-]\d{2}:?\d{2})$/i.test(timestamp) ? `${timestamp}Z` : timestamp,
   );

@@ -7,7 +7,7 @@ import { Problem, unavailable } from '../http/problem.ts';
 const admit = loadScript(new URL('lua/admit.lua', import.meta.url));
 
 /** What a request is, to the limits. */
-export type Kind = 'start' | 'complete' | 'signed' | 'read' | 'write' | 'cancel' | 'login' | 'register';
+type Kind = 'start' | 'complete' | 'signed' | 'read' | 'write' | 'cancel' | 'login' | 'register';
 
 /** Somebody whose requests are counted together. */
 interface Subject {

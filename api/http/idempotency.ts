@@ -7,7 +7,7 @@ import { signedIn, type Input, type Reply, type Route } from './route.ts';
 
 export const IDEMPOTENCY_KEY = 'Idempotency-Key';
 /** Visible ASCII characters. */
-export const idempotencyKey = Joi.string().pattern(/^[\x21-\x7e]{1,128}$/);
+const idempotencyKey = Joi.string().pattern(/^[\x21-\x7e]{1,128}$/);
 
 interface KeyRow {
   readonly operation: string;

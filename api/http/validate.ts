@@ -9,7 +9,7 @@ const POISONOUS = '__proto__';
  * Refuses what no request needs: deep nesting, keys that could reach an object's prototype, and text that Postgres
  * cannot hold (NUL, halves of a surrogate pair).
  */
-export function refuseHostileJson(value: unknown, depth = 1): void {
+function refuseHostileJson(value: unknown, depth = 1): void {
   if (typeof value === 'string') return refuseHostileText(value);
   if (typeof value !== 'object' || value === null) return;
   if (depth > MAX_DEPTH)

@@ -92,7 +92,7 @@ const halfDigits = (half: number): string => half.toString(16).padStart(TIME_DIG
 /** In halves, because V8 takes three times as long for a number of more than 31 bits. */
 export const encodeTime = (ms: number): string => halfDigits(Math.floor(ms / HALF)) + halfDigits(ms % HALF);
 /** @returns the entry that a member of a ranked set and its score stand for */
-export const decodeMember = (member: string, negatedScore: string): Entry => ({
+const decodeMember = (member: string, negatedScore: string): Entry => ({
   userId: member.slice(TIME_DIGITS),
   score: 0 - Number(negatedScore),
   reachedAt: Number.parseInt(member.slice(0, TIME_DIGITS), 16),

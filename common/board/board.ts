@@ -37,7 +37,7 @@ export interface BoardPage {
 }
 
 /** Where one user stands. `rank` is 1-based; null without a score, or when the user is hidden. */
-export interface Standing {
+interface Standing {
   readonly userId: string;
   readonly rank: number | null;
   readonly score: number;

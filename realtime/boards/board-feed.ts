@@ -13,7 +13,7 @@ import type { Period } from '../../common/periods.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
 
 /** How many entries watchers see. */
-export const TOP = 10;
+const TOP = 10;
 
 /** An entry as watchers get it. */
 export interface FeedEntry {
@@ -41,7 +41,7 @@ export interface Snapshot {
 }
 
 /** One user who scored since the frame before. Ranks are 1-based, null for none; relative to that frame. */
-export interface FrameChange {
+interface FrameChange {
   readonly userId: string;
   readonly username: string;
   readonly oldRank: number | null;

@@ -9,7 +9,7 @@ export type SentFrame = Frame & { readonly keyId?: string; readonly signature?: 
  * The text that is signed: the frame as JSON in the form of RFC 8785, that is, without white space and with the members
  * of every object sorted by name.
  */
-export function canonical(value: unknown): string {
+function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
   const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));

@@ -69,7 +69,7 @@ function handshakeError(cause: unknown): Error {
 }
 
 /** A page's origin is named by its browser: only listed ones, and the very host that is asked, may open sockets. */
-export function originAllowed(
+function originAllowed(
   request: Pick<IncomingMessage, 'headers'>,
   allows: (origin: string) => boolean,
 ): boolean {

@@ -59,7 +59,7 @@ export function parseDockerfile(text: string): Stage[] {
 }
 
 /** Which paths of the build context .dockerignore leaves out. Names, folders and `**` + `/*.ending`, which is what ours has. */
-export function parseDockerignore(text: string): (path: string) => boolean {
+function parseDockerignore(text: string): (path: string) => boolean {
   const patterns = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
   const rules = patterns.map((pattern) => {
     const ending = /^\*\*\/\*(\.[\w.]+)$/.exec(pattern)?.[1];

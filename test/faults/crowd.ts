@@ -181,7 +181,7 @@ export async function expectScores(db: Database): Promise<void> {
 }
 
 /** Asserts that every open board in Redis holds exactly the score rows of Postgres, in both of its keys. */
-export async function expectIndex(db: Database, redisUrl: string): Promise<void> {
+async function expectIndex(db: Database, redisUrl: string): Promise<void> {
   const redis = new Redis(redisUrl, { maxRetriesPerRequest: 0, retryStrategy: () => null });
   redis.on('error', () => undefined);
   try {

@@ -12,7 +12,7 @@ export interface Step extends RankMove {
 }
 
 /** The best threshold that a step crossed, if any: from 150 to 2 it is the top 3. */
-export function crossed({ previous, current }: Step): number | undefined {
+function crossed({ previous, current }: Step): number | undefined {
   if (current === null) return undefined;
   return rankThresholds.find((place) => current <= place && (previous === null || previous > place));
 }
