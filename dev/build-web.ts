@@ -7,7 +7,7 @@ import { buildSdk } from './client-package.ts';
 const WEB = fileURLToPath(new URL('../web/', import.meta.url));
 
 /** Served as they are. */
-const COPIED = ['index.html', 'styles.css', 'icon.svg'];
+const COPIED = ['index.html', 'icon.svg'];
 
 /**
  * Writes the public page into `outDir`, which is made if it is missing: index.html, main.js, theme.js (run
@@ -32,6 +32,7 @@ export async function buildWeb(options: { outDir: string; minify: boolean }): Pr
       outfile: join(outDir, 'theme.js'),
       format: 'iife',
     }),
+    build({ ...shared, entryPoints: [join(WEB, 'styles/index.css')], outfile: join(outDir, 'styles.css') }),
     buildSdk(join(outDir, 'sdk.js'), minify),
     ...COPIED.map((name) => copyFile(join(WEB, name), join(outDir, name))),
   ]);
