@@ -53,7 +53,23 @@ describe('laurel, the command line', function () {
     const { code, stderr } = await laurel(['migrate'], folder);
     expect(code).to.equal(2);
     expect(stderr.trim().split('\n')).to.have.length(1);
-    expect(stderr).to.include('DATABASE_URL and REDIS_URL').and.to.include('npm start');
+    expect(stderr).to.include('Set DATABASE_URL,').and.to.include('npm start');
+    const reconcile = await laurel(['reconcile'], folder);
+    expect(reconcile.code).to.equal(2);
+    expect(reconcile.stderr).to.include('Set REDIS_URL,');
+  });
+
+  it('migrates in production with the address of the tables’ owner alone, and gives the tiers’ role its rights', async () => {
+    const env = { NODE_ENV: 'production', MIGRATE_DATABASE_URL: stores.databaseUrl };
+    const { code, stdout, stderr } = await laurel(['migrate'], folder, {
+      ...env,
+      DATABASE_APP_ROLE: 'laurel_app',
+    });
+    expect(code, stderr).to.equal(0);
+    expect(stdout).to.include('The role laurel_app has');
+    const missing = await laurel(['migrate'], folder, { ...env, DATABASE_APP_ROLE: 'nobody_made_me' });
+    expect(missing.code).to.equal(1);
+    expect(missing.stderr).to.include('create role "nobody_made_me"');
   });
 
   it('ends with 1 at once, and without the password, when Postgres refuses it', async () => {

@@ -12,7 +12,10 @@ const PATIENCE_MS = 30_000;
  *
  * @throws Failure when it does not answer in time, or refuses us
  */
-export async function withDatabase<T>(settings: Settings, use: (db: Database) => Promise<T>): Promise<T> {
+export async function withDatabase<T>(
+  settings: Settings<'DATABASE_URL'>,
+  use: (db: Database) => Promise<T>,
+): Promise<T> {
   const db = createDatabase(settings, 'cli', { max: 2 });
   try {
     await untilAnswers(db, settings.DATABASE_URL);

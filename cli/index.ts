@@ -9,7 +9,7 @@ import { runReconcile } from './reconcile.ts';
 import { runReplay } from './replay.ts';
 import { runResetPassword } from './reset-password.ts';
 import { runSeed } from './seed.ts';
-import { readSettings, type Settings } from './settings.ts';
+import { readMigrationSettings, readSettings, type Settings } from './settings.ts';
 
 const DONE = 0;
 const FAILED = 1;
@@ -36,28 +36,32 @@ Exit codes:
   ${WRONG_USE}  wrong usage, or a setting is missing or not allowed`,
   );
 
-const withSettings =
-  <A extends unknown[]>(run: (settings: Settings, ...args: A) => Promise<void>) =>
+const withPostgres =
+  <A extends unknown[]>(run: (settings: Settings<'DATABASE_URL'>, ...args: A) => Promise<void>) =>
   (...args: A): Promise<void> =>
-    run(readSettings(process.env), ...args);
+    run(readSettings(process.env, 'DATABASE_URL'), ...args);
+const withRedis =
+  <A extends unknown[]>(run: (settings: Settings<'REDIS_URL'>, ...args: A) => Promise<void>) =>
+  (...args: A): Promise<void> =>
+    run(readSettings(process.env, 'REDIS_URL'), ...args);
 
 program
   .command('migrate')
   .description(
     'bring the database to the newest schema; waits up to 30 s for Postgres; harmless when repeated',
   )
-  .action(withSettings((settings) => runMigrate(settings)));
+  .action(() => runMigrate(readMigrationSettings(process.env)));
 
 program
   .command('seed')
   .description('make the first leaderboards and action types and, with ADMIN_PASSWORD, the administrator')
-  .action(withSettings((settings) => runSeed(settings)));
+  .action(withPostgres((settings) => runSeed(settings)));
 
 program
   .command('reset-password')
   .description('print a token with which a user chooses a new password, once, within an hour')
   .argument('<name>', 'the user name')
-  .action(withSettings((settings, name: string) => runResetPassword(settings, name)));
+  .action(withPostgres((settings, name: string) => runResetPassword(settings, name)));
 
 program
   .command('reconcile')
@@ -65,7 +69,7 @@ program
     'have a worker compare every board in Redis with Postgres and repair what differs; waits for it',
   )
   .option('--json', 'print the result as one line of JSON')
-  .action(withSettings((settings, options: { json?: boolean }) => runReconcile(settings, options)));
+  .action(withRedis((settings, options: { json?: boolean }) => runReconcile(settings, options)));
 
 program
   .command('replay')
@@ -73,7 +77,7 @@ program
     'recompute scores, periods and tie order from the ledger alone and compare them with the scores; fails when they differ',
   )
   .option('--json', 'print the result as one line of JSON')
-  .action(withSettings((settings, options: { json?: boolean }) => runReplay(settings, options)));
+  .action(withPostgres((settings, options: { json?: boolean }) => runReplay(settings, options)));
 
 /** @returns the exit code */
 async function main(): Promise<number> {

@@ -30,7 +30,10 @@ const schema = Joi.object<Reconciliation>({
 }).unknown();
 
 /** Has a worker compare Redis with Postgres, and tells what it found. */
-export async function runReconcile(settings: Settings, options: { json?: boolean }): Promise<void> {
+export async function runReconcile(
+  settings: Settings<'REDIS_URL'>,
+  options: { json?: boolean },
+): Promise<void> {
   const redis = createRedis(
     settings.REDIS_URL,
     'commands',

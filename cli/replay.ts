@@ -4,7 +4,10 @@ import { Failure } from './failure.ts';
 import type { Settings } from './settings.ts';
 
 /** Recomputes every score from the ledger alone. @throws Failure when the score rows differ */
-export async function runReplay(settings: Settings, options: { json?: boolean }): Promise<void> {
+export async function runReplay(
+  settings: Settings<'DATABASE_URL'>,
+  options: { json?: boolean },
+): Promise<void> {
   const db = createDatabase({ DATABASE_URL: settings.DATABASE_URL, DATABASE_POOL_MAX: 2 }, 'replay');
   let found: Replay;
   try {

@@ -6,7 +6,7 @@ import { Failure } from './failure.ts';
 import type { Settings } from './settings.ts';
 
 /** Prints a token with which a user may choose a new password: for whom no administrator can help, the administrators first. */
-export async function runResetPassword(settings: Settings, username: string): Promise<void> {
+export async function runResetPassword(settings: Settings<'DATABASE_URL'>, username: string): Promise<void> {
   await withDatabase(settings, async (db) => {
     const user = (await db('users')
       .where({ username_key: usernameKey(username) })

@@ -7,7 +7,7 @@ import type { Settings } from './settings.ts';
 const UNDEFINED_TABLE = '42P01';
 
 /** The leaderboards and action types to begin with and, where a password is given, the administrator. */
-export async function runSeed(settings: Settings): Promise<void> {
+export async function runSeed(settings: Settings<'DATABASE_URL'>): Promise<void> {
   const { ADMIN_USERNAME, ADMIN_PASSWORD } = settings;
   await withDatabase(settings, async (db) => {
     try {

@@ -2,27 +2,41 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError, loadConfig, type Config } from '../common/config.ts';
 
-/** Settings with the addresses of both stores. */
-export type Settings = Config & { readonly DATABASE_URL: string; readonly REDIS_URL: string };
+type Store = 'DATABASE_URL' | 'REDIS_URL';
+/** Settings with the addresses of the stores that a command uses. */
+export type Settings<S extends Store> = Config & Readonly<Record<S, string>>;
 
 /**
  * The settings of the environment. A store that they do not name is that of the `npm start` which runs on DATA_DIR: it
  * keeps `endpoints.json` there for as long as it runs.
  *
- * @throws ConfigError when a variable is wrong, or a store is neither named nor running
+ * @param stores those that the command uses; the others need not be named
+ * @throws ConfigError when a variable is wrong, or one of the stores is neither named nor running
  */
-export function readSettings(env: NodeJS.ProcessEnv): Settings {
-  const config = loadConfig(env);
+export function readSettings<S extends Store>(env: NodeJS.ProcessEnv, ...stores: readonly S[]): Settings<S> {
+  const config = loadConfig(env, []);
   const running = readEndpoints(config.DATA_DIR);
-  const DATABASE_URL = config.DATABASE_URL ?? running?.databaseUrl;
-  const REDIS_URL = config.REDIS_URL ?? running?.redisUrl;
-  if (DATABASE_URL === undefined || REDIS_URL === undefined) {
-    const missing = [DATABASE_URL === undefined && 'DATABASE_URL', REDIS_URL === undefined && 'REDIS_URL'];
+  const addresses = {
+    DATABASE_URL: config.DATABASE_URL ?? running?.databaseUrl,
+    REDIS_URL: config.REDIS_URL ?? running?.redisUrl,
+  };
+  const missing = stores.filter((store) => addresses[store] === undefined);
+  if (missing.length > 0) {
     throw new ConfigError(
-      `Which stores? Set ${missing.filter(Boolean).join(' and ')}, or run \`npm start\` on the data folder ${config.DATA_DIR}.`,
+      `Which ${missing.length === 1 ? 'store' : 'stores'}? Set ${missing.join(' and ')}, or run \`npm start\` on the data folder ${config.DATA_DIR}.`,
     );
   }
-  return { ...config, DATABASE_URL, REDIS_URL };
+  return { ...config, ...addresses } as Settings<S>;
+}
+
+/**
+ * As {@link readSettings}, with the address of the tables' owner as DATABASE_URL.
+ *
+ * @throws ConfigError
+ */
+export function readMigrationSettings(env: NodeJS.ProcessEnv): Settings<'DATABASE_URL'> {
+  const owner = env['MIGRATE_DATABASE_URL'];
+  return readSettings({ ...env, ...(owner && { DATABASE_URL: owner }) }, 'DATABASE_URL');
 }
 
 function readEndpoints(dataDir: string): { databaseUrl?: string; redisUrl?: string } | undefined {

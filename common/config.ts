@@ -100,6 +100,12 @@ export const variables = {
   DATABASE_URL: postgresUrl(
     'PostgreSQL, 14 or newer, in libpq’s forms (`?host=/folder`, several hosts, `sslmode`, `sslrootcert`); a pooler may stand in front. `npm start` brings its own when this is not set.',
   ),
+  MIGRATE_DATABASE_URL: postgresUrl(
+    'The same database for `laurel migrate`, as the role that owns the tables, when the tiers run as another; see `DATABASE_APP_ROLE`. Not set: DATABASE_URL.',
+  ),
+  DATABASE_APP_ROLE: optionalText(
+    'The role under which the tiers connect, as in DATABASE_URL, when it is not the owner of the tables: `laurel migrate` grants it what they need. It can neither change the schema nor entries of the ledger.',
+  ),
   DATABASE_POOL_MAX: int('Most Postgres connections that one process opens.', 10, 2, 200),
   DATABASE_READ_POOL_MAX: int(
     'Most Postgres connections that an API process opens, apart from these, for reads that need Postgres (history, lists, archives, exports).',
@@ -319,6 +325,10 @@ export type Config = { readonly [K in keyof Variables]: Value<Variables[K]> };
 
 export { ConfigError };
 
+/** What production must name; a command that does not use all of it asks for less. */
+const requiredInProduction = ['DATABASE_URL', 'REDIS_URL', 'JWT_SECRETS', 'ACTION_TOKEN_SECRETS'] as const;
+export type Required = (typeof requiredInProduction)[number];
+
 const MIN_SECRET_BYTES = 32;
 
 /** Settings that somebody may expect to work, and that would do nothing. */
@@ -337,9 +347,13 @@ export const settingWarnings = (env: NodeJS.ProcessEnv): string[] =>
 /**
  * Reads the settings from an environment. Pure: no I/O, nothing kept.
  *
+ * @param required which of the variables that production needs must be there
  * @throws {@link ConfigError} when a variable has a value that is not allowed; secret values are never repeated.
  */
-export function loadConfig(env: NodeJS.ProcessEnv): Config {
+export function loadConfig(
+  env: NodeJS.ProcessEnv,
+  required: readonly Required[] = requiredInProduction,
+): Config {
   const problems: string[] = [];
   const values: Record<string, unknown> = {};
   for (const [name, { schema }] of Object.entries<Variable<unknown>>(variables)) {
@@ -352,7 +366,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   for (const [name, instead] of Object.entries(notSupported))
     if (env[name]) problems.push(`${name} is not supported by this version: take it out. ${instead}`);
   const config = values as unknown as Config;
-  if (problems.length === 0) problems.push(...secretProblems(config));
+  if (problems.length === 0) problems.push(...secretProblems(config, required));
   if (problems.length > 0) {
     throw new ConfigError(`These settings are wrong:\n${problems.map((p) => `  - ${p}`).join('\n')}`);
   }
@@ -377,12 +391,12 @@ function keySetProblems({ JWT_JWKS_URL, JWT_ISSUER, JWT_AUDIENCE }: Config): str
   ];
 }
 
-function secretProblems(config: Config): string[] {
+function secretProblems(config: Config, required: readonly Required[]): string[] {
   const problems: string[] = [];
   const production = config.NODE_ENV === 'production';
   for (const name of ['JWT_SECRETS', 'ACTION_TOKEN_SECRETS', 'BROADCAST_SIGNING_SECRETS'] as const) {
     const secrets = config[name];
-    if (secrets.length === 0 && production && name !== 'BROADCAST_SIGNING_SECRETS') {
+    if (secrets.length === 0 && production && required.some((one) => one === name)) {
       problems.push(`${name} is required in production. Make one with: openssl rand -base64 48`);
     }
     if (secrets.some((secret) => Buffer.byteLength(secret) < MIN_SECRET_BYTES)) {
@@ -407,7 +421,7 @@ function secretProblems(config: Config): string[] {
   if (production) problems.push(...keySetProblems(config));
   if (production) {
     for (const name of ['DATABASE_URL', 'REDIS_URL'] as const) {
-      if (config[name] === undefined)
+      if (config[name] === undefined && required.includes(name))
         problems.push(`${name} is required in production. ${variables[name].doc}`);
     }
     if (config.ADMIN_PASSWORD !== undefined && config.ADMIN_PASSWORD.length < 12) {

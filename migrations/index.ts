@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import type { Knex } from 'knex';
+import { grantRights } from './grants.ts';
 
 const folder = new URL('./', import.meta.url);
 const read = (file: string): string => readFileSync(new URL(file, folder), 'utf8');
@@ -32,9 +33,12 @@ const MIGRATION_LOCK = 745_100;
  * again whenever one has changed. Safe to call from many processes at once: they queue up, on a lock that Postgres itself
  * releases if its holder dies. (knex's own lock is a row that a killed migrator leaves behind.)
  *
+ * At last the rights, every time, so that they hold for whatever has been made.
+ *
  * @param db of two connections at least, one of which holds the lock, and without a limit of a statement's time
+ * @param appRole the role under which the tiers run, if it is another than the one of `db`; see grants.ts
  */
-export async function migrate(db: Knex): Promise<void> {
+export async function migrate(db: Knex, appRole?: string): Promise<void> {
   // Of a transaction, not of a session: behind a transaction pooler a session is anybody's.
   await db.transaction(async (guard) => {
     await guard.raw('set local idle_in_transaction_session_timeout = 0');
@@ -44,8 +48,18 @@ export async function migrate(db: Knex): Promise<void> {
     const [, made] = (await db.migrate.latest({ migrationSource })) as [number, string[]];
     // A migration that was taken back has taken functions with it.
     await replaceFunctions(db, made.length > 0);
+    await db.transaction((trx) => grantRights(trx, ourFunctions(), appRole));
   });
 }
+
+/** Names of the functions of this version: each in a file of its name, but for those of triggers, which migrations made. */
+const ourFunctions = (): string[] => [
+  ...filesIn('functions/', '.sql').map((file) => file.slice(0, -'.sql'.length)),
+  'stamp_user_change',
+  'note_user_change',
+  'forget_subject',
+  'end_sessions',
+];
 
 /** Before migrations had numbers there were three, and two of them made functions only. */
 async function adoptUnnumbered(db: Knex): Promise<void> {
@@ -67,6 +81,11 @@ async function replaceFunctions(db: Knex, always: boolean): Promise<void> {
     );
     const [applied] = await trx<{ hash: string }>('function_set').select('hash');
     if (!always && applied?.hash === hash) return;
+    // Those that run as their owner keep this path (`from current`), so that whoever calls them cannot lead them elsewhere.
+    const { rows } = await trx.raw<{ rows: { path: string }[] }>(
+      "select quote_ident(current_schema()) || ', pg_temp' as path",
+    );
+    await trx.raw(`set local search_path to ${rows[0]?.path ?? 'public, pg_temp'}`);
     // They call each other, and are checked when they are called.
     await trx.raw('set local check_function_bodies = off');
     for (const file of files) await trx.raw(file);

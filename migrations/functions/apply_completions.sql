@@ -19,8 +19,8 @@
 -- The big tables are only ever reached by key, for a few rows. Plans are made once a connection, perhaps while the tables
 -- are empty and their statistics tell nothing, and must be right when they have grown: hence the settings, the fences
 -- (`offset 0`, or `limit 1` where it is one row), and the actions that are read once, by id, into arrays.
-create or replace function apply_completions(items jsonb) returns json language plpgsql
-  set enable_seqscan = off set enable_bitmapscan = off set enable_indexonlyscan = off set enable_mergejoin = off set jit = off
+create or replace function apply_completions(items jsonb) returns json language plpgsql security definer
+  set search_path from current set enable_seqscan = off set enable_bitmapscan = off set enable_indexonlyscan = off set enable_mergejoin = off set jit = off
   set plan_cache_mode = force_generic_plan as $$
 declare
   ids text[];

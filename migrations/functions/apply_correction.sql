@@ -10,7 +10,8 @@
 -- Without points there is no row, and standings that were frozen before are frozen anew.
 -- returns {outcome: completed | duplicate | unknown, transactionId, leaderboard, previous, current, delta, completedAt,
 --   relocked: whether achievements were taken back, rows: see index_rows}
-create or replace function apply_correction(correction jsonb) returns jsonb language plpgsql as $$
+create or replace function apply_correction(correction jsonb) returns jsonb language plpgsql security definer
+  set search_path from current as $$
 declare
   player text := correction ->> 'userId';
   at timestamptz := from_epoch_ms((correction ->> 'acceptedAt')::bigint);

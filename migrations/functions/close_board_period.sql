@@ -2,7 +2,8 @@
 -- an instant that is read from the clock under the same lock is later than all that has been applied.
 -- cut: ms since the epoch. Returns whether the period was open.
 drop function if exists close_board_period(integer);
-create or replace function close_board_period(board_period integer, cut bigint) returns boolean language plpgsql as $$
+create or replace function close_board_period(board_period integer, cut bigint) returns boolean language plpgsql security definer
+  set search_path from current as $$
 begin
   perform pg_advisory_xact_lock(7452, 0);
   update board_periods set closed_at = from_epoch_ms(cut) where id = board_period and closed_at is null;

@@ -5,7 +5,7 @@
 -- record_acceptance). The lock is held for a moment only, since other users' completions may stand behind it: of a long history the
 -- newest actions are cleared here, and the rest by finish_erasure.
 create or replace function erase_user(target text) returns boolean language plpgsql security definer
-  set search_path = public, pg_temp as $$
+  set search_path from current as $$
 declare
   name text := 'erased-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 12);
 begin

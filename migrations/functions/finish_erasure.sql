@@ -2,7 +2,7 @@
 -- there is more to do at once. The erasure is finished when no such request can be under way any more, and nothing of the user
 -- waits to be applied.
 create or replace function finish_erasure(target text, most integer) returns boolean language plpgsql security definer
-  set search_path = public, pg_temp as $$
+  set search_path from current as $$
 begin
   if scrub_user(target, most) >= most then return true; end if;
   delete from erasures e

@@ -1,6 +1,7 @@
 -- Opens the all-time board of a leaderboard again that had been closed: it goes on from the scores that it has, and is no
 -- longer frozen. The caller has taken the leaderboard's end away, or put it off.
-create or replace function open_leaderboard(board text) returns void language plpgsql as $$
+create or replace function open_leaderboard(board text) returns void language plpgsql security definer
+  set search_path from current as $$
 declare
   all_time integer;
 begin

@@ -1,7 +1,8 @@
 -- Keeps the ranks that completions were answered with: [[actionId, previous, current, entered], ...], ranks null for
 -- none. A rank that entered the top of the global leaderboard unlocks achievements.
 -- They are a courtesy to replays, so their commit need not wait for the disk.
-create or replace function record_ranks(ranks jsonb) returns void language plpgsql as $$
+create or replace function record_ranks(ranks jsonb) returns void language plpgsql security definer
+  set search_path from current as $$
 begin
   perform set_config('synchronous_commit', 'off', true);
   insert into completion_ranks (action_id, previous, current)

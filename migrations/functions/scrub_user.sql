@@ -1,7 +1,7 @@
 -- Clears everything personal that is kept of an erased user outside of the users table, of at most `most` actions. What was
 -- cleared before costs a look only. Returns how many actions it cleared.
 create or replace function scrub_user(target text, most integer) returns integer language plpgsql security definer
-  set search_path = public, pg_temp as $$
+  set search_path from current as $$
 declare
   cleared integer;
 begin

@@ -6,7 +6,7 @@
 -- write, takes the newest transaction; and once all transactions up to that one have ended, the entries are all there. Clocks
 -- have no part in it, nor has the day in which an entry was accepted: late ones are added to their day.
 create or replace function sum_daily_gains(most bigint) returns bigint language plpgsql security definer
-  set search_path = public, pg_temp as $$
+  set search_path from current as $$
 declare
   mark daily_gains_mark;
   upto bigint;

@@ -13,6 +13,7 @@ import { io, type Socket } from 'socket.io-client';
 import { loadConfig, variables } from '../../common/config.ts';
 import { eventually } from '../support/eventually.ts';
 import { temporaryFolder } from '../support/run-folder.ts';
+import { asAppRole } from '../support/postgres.ts';
 import { useStores } from '../support/stores.ts';
 import { readCompose, readEnvExample, root, type Service } from './compose-file.ts';
 import { buildByHand, parseDockerfile } from './image.ts';
@@ -21,6 +22,7 @@ import { runCommand, startService, type RunningService } from './service.ts';
 
 const secrets = {
   POSTGRES_PASSWORD: randomBytes(24).toString('hex'),
+  POSTGRES_APP_PASSWORD: randomBytes(24).toString('hex'),
   REDIS_PASSWORD: randomBytes(24).toString('hex'),
   JWT_SECRETS: randomBytes(48).toString('base64'),
   ACTION_TOKEN_SECRETS: randomBytes(48).toString('base64'),
@@ -104,7 +106,7 @@ describe('docker-compose.yml', () => {
 
   it('sets only variables that the foreign images know', () => {
     const known: Record<string, string[]> = {
-      postgres: ['POSTGRES_USER', 'POSTGRES_DB', 'POSTGRES_PASSWORD'],
+      postgres: ['POSTGRES_USER', 'POSTGRES_DB', 'POSTGRES_PASSWORD', 'POSTGRES_APP_PASSWORD'],
       redis: ['REDISCLI_AUTH'],
       nginx: [],
     };
@@ -124,6 +126,19 @@ describe('docker-compose.yml', () => {
     }
     const text = readFileSync(join(root, 'docker-compose.yml'), 'utf8');
     for (const name of optional) expect(text, name).to.include(`\${${name}:-`);
+  });
+
+  it('runs the tiers as a role that is not the owner of the tables', () => {
+    const userIn = (url: unknown): string => new URL(String(url)).username;
+    for (const [name, { environment = {} }] of ours) {
+      expect(userIn(environment['DATABASE_URL']), name).to.equal('laurel_app');
+      expect('MIGRATE_DATABASE_URL' in environment, name).to.equal(name === 'migrate');
+    }
+    const { environment: migration = {} } = compose.services['migrate'] ?? {};
+    expect(userIn(migration['MIGRATE_DATABASE_URL'])).to.equal('laurel');
+    expect(migration['DATABASE_APP_ROLE']).to.equal('laurel_app');
+    const script = readFileSync(join(root, 'deploy/postgres/app-role.sh'), 'utf8');
+    expect(script).to.include('laurel_app').and.to.include('POSTGRES_APP_PASSWORD');
   });
 
   it('mounts files that exist', () => {
@@ -161,7 +176,8 @@ describe('the image, built by hand from its Dockerfile', function () {
       ...stage,
       ...env,
       HOST: '127.0.0.1',
-      DATABASE_URL: stores.databaseUrl,
+      DATABASE_URL: asAppRole(stores.databaseUrl),
+      ...(env['MIGRATE_DATABASE_URL'] !== undefined && { MIGRATE_DATABASE_URL: stores.databaseUrl }),
       REDIS_URL: stores.redis.url,
     };
   };

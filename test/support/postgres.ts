@@ -4,6 +4,9 @@ import { createPostgresServer, type PostgresServer } from '../../dev/postgres.ts
 import { temporaryFolder } from './run-folder.ts';
 
 const template = 'laurel_template';
+/** The role under which tests run the tiers, on every server of theirs. */
+const appRole = 'laurel_app';
+const appPassword = 'only-for-tests';
 /** Where the process that began a run in parallel tells the others the server's address. */
 const sharedUrl = 'LAUREL_TEST_POSTGRES';
 
@@ -22,6 +25,11 @@ export async function createDatabase(): Promise<string> {
   const name = `laurel_${process.pid}_${(count += 1)}`;
   await administer((client) => client.query(`create database ${name} template ${template}`));
   return server.url(name);
+}
+
+/** A test's database as the tiers use it in production: by a role that owns nothing. */
+export function asAppRole(databaseUrl: string): string {
+  return Object.assign(new URL(databaseUrl), { username: appRole, password: appPassword }).href;
 }
 
 /** Ends its connections too: a test that has failed may have left some. */
@@ -77,6 +85,7 @@ export async function startPrivatePostgres(): Promise<PrivatePostgres> {
   const server = await createPostgresServer(folder);
   await server.start();
   const url = server.url();
+  await makeAppRole(server);
   await migrateTo(url);
   return {
     url,
@@ -112,6 +121,7 @@ async function startShared(): Promise<PostgresServer> {
       `create database ${template} template template0 encoding 'UTF8' locale_provider icu icu_locale 'en-US' locale 'C'`,
     ),
   );
+  await makeAppRole(server);
   await migrateTo(server.url(template));
   return server;
 }
@@ -120,8 +130,11 @@ async function migrateTo(url: string): Promise<void> {
   // Only now: a test of this harness, or of a pure function, must not depend on the migrations.
   const { migrate } = await import('../../migrations/index.ts');
   const { withMigrationPool } = await import('../../common/postgres.ts');
-  await withMigrationPool(url, migrate);
+  await withMigrationPool(url, (db) => migrate(db, appRole));
 }
+
+const makeAppRole = (server: Host): Promise<unknown> =>
+  onServer(server, (client) => client.query(`create role ${appRole} login password '${appPassword}'`));
 
 async function administer<T>(use: (client: pg.Client) => Promise<T>): Promise<T> {
   return onServer(await sharedServer(), use);

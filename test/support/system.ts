@@ -12,6 +12,7 @@ import { seedCatalog } from '../../common/seed.ts';
 import { createRealtime } from '../../realtime/create-realtime.ts';
 import { createWorkers } from '../../workers/create-workers.ts';
 import { eventually } from './eventually.ts';
+import { asAppRole } from './postgres.ts';
 import type { Stores } from './stores.ts';
 
 export const ACTION_TOKEN_SECRET = 'tests-sign-action-tokens-with-this-0001';
@@ -44,7 +45,12 @@ export interface RunningTier {
 
 /** The environment of a tier on a test's own stores. */
 export function environmentOf(stores: Stores, env: Record<string, string> = {}): Record<string, string> {
-  return { ...testEnvironment, DATABASE_URL: stores.databaseUrl, REDIS_URL: stores.redis.url, ...env };
+  return {
+    ...testEnvironment,
+    DATABASE_URL: asAppRole(stores.databaseUrl),
+    REDIS_URL: stores.redis.url,
+    ...env,
+  };
 }
 
 /** Starts a tier in this process, on a free port. */

@@ -25,13 +25,7 @@ const addresses = {
         and accepted_at < now() - make_interval(days => :days)
       limit :most
     )`,
-  auditLog: `
-    update audit_log set details = details - 'ip' - 'userAgent'
-    where id in (
-      select id from audit_log
-      where jsonb_exists_any(details, array['ip', 'userAgent']) and at < now() - make_interval(days => :days)
-      order by at limit :most
-    )`,
+  auditLog: 'select clear_audit_addresses(:days, :most) as cleared',
 };
 
 /**
@@ -49,8 +43,11 @@ export async function forget(
   let cleared = 0;
   for (const statement of Object.values(addresses)) {
     for (let changed = ROWS_A_STEP; changed === ROWS_A_STEP && !signal?.aborted; cleared += changed) {
-      const done = await db.raw<{ rowCount: number }>(statement, { days: privacyDays, most: ROWS_A_STEP });
-      changed = done.rowCount;
+      const { rows, rowCount } = await db.raw<{ rows: { cleared?: number }[]; rowCount: number }>(statement, {
+        days: privacyDays,
+        most: ROWS_A_STEP,
+      });
+      changed = rows[0]?.cleared ?? rowCount;
     }
   }
   return { addresses: cleared, metadata: await forgetMetadata(db, signal) };

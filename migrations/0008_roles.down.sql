@@ -1,0 +1,3 @@
+drop function clear_audit_addresses(integer, integer);
+-- The functions of the version before are to be applied again.
+drop table if exists function_set;
