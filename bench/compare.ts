@@ -32,7 +32,7 @@ export async function compare(options: Options, plan: ComparePlan = {}): Promise
     const rounds: (readonly [before: Measured, now: Measured])[] = [];
     const [before, now] = sides as [Child, Child];
     for (let i = 0; i < options.repeat; i += 1) {
-      // Whoever is first in one round is second in the next.
+      // The side that is first in one round is second in the next.
       const isBeforeFirst = i % 2 === 0;
       const first = await play(isBeforeFirst ? before : now, options.seconds);
       const second = await play(isBeforeFirst ? now : before, options.seconds);

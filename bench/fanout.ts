@@ -38,7 +38,7 @@ async function measureFanout(
   seconds: number,
   profiles: string | undefined,
 ): Promise<Watched> {
-  // New ones each time: whoever played before would fill the top 10, and the board would not change.
+  // New ones each time: players of before would fill the top 10, and the board would not change.
   const stores = await startStores();
   let audience: Audience | undefined;
   try {

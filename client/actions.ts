@@ -124,7 +124,7 @@ export class Actions {
     return (await this.#session.send<ActionView>({ method: 'POST', path })).body;
   }
 
-  /** One's own actions, newest first. `limit` is 1 to 100. */
+  /** The player's own actions, newest first. `limit` is 1 to 100. */
   async list(query: { status?: ActionStatus; limit?: number; cursor?: string } = {}): Promise<ActionPage> {
     return (await this.#session.send<ActionPage>({ path: '/actions', query })).body;
   }
@@ -202,7 +202,7 @@ export class Actions {
         const answer = await this.#get(actionId, signal, true);
         const result = settled(answer.view);
         if (result) return result;
-        // Whoever was completing it has given up: let the caller's next try do it.
+        // The other request has given up: let the caller's next try complete it.
         if (answer.view.status === 'started' && ++notTaken >= NOT_TAKEN_MAX) break;
         retryAfterMs = answer.retryAfterMs;
       } catch (error) {

@@ -337,7 +337,7 @@ export interface paths {
     };
     /**
      * Get the standing of a user
-     * @description `me` stands for oneself. Without a score: `score` 0, `rank` and `percentile` null. `percentile` is the share of the others who stand below.
+     * @description `me` is the caller. Without a score: `score` 0, `rank` and `percentile` null. `percentile` is the share of the others who stand below.
      */
     get: operations['getStanding'];
     put?: never;
@@ -652,7 +652,7 @@ export interface paths {
     put?: never;
     /**
      * Ban a user
-     * @description At once and everywhere: requests are refused, sockets are closed, and the user is on no board. Not oneself, and not the last administrator.
+     * @description At once and everywhere: requests are refused, sockets are closed, and the user is on no board. You cannot ban yourself, nor the last administrator.
      */
     post: operations['banUser'];
     /**
@@ -1319,7 +1319,7 @@ export interface components {
       periodEnd: string | null;
       /** @description rises whenever the top 10 changes */
       version: number;
-      /** @description how many of the friends, oneself included, are on the board */
+      /** @description how many of the friends are on the board, the caller included */
       total: number;
       /**
        * Format: date-time
@@ -5294,7 +5294,7 @@ export interface operations {
          */
         date?: string;
         /**
-         * @description entries on each side, with oneself between
+         * @description entries on each side of the user
          * @example 2
          */
         neighbors?: number;

@@ -207,7 +207,7 @@ export class LaurelClient {
     return this.#reads.leaderboard(key, options);
   }
 
-  /** Where a user stands; `me` is oneself. */
+  /** Where a user stands; `me` is the player. */
   standing(
     key: string,
     userId: string,
@@ -303,7 +303,7 @@ export class LaurelClient {
   }
 
   /**
-   * Hears what happens to oneself (signed in) and to {@link spectate}d users. By Socket.IO only: nothing is
+   * Hears what happens to the signed-in player and to {@link spectate}d users. By Socket.IO only: nothing is
    * missed that cannot be read afterwards, but nothing is repeated either.
    */
   on<E extends keyof UserEvents>(event: E, listener: (payload: UserEvents[E]) => void): () => void {

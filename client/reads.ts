@@ -120,7 +120,7 @@ export class Reads {
     await this.#session.send({ method: 'DELETE', path: `/users/me/friends/${encodeURIComponent(userId)}` });
   }
 
-  /** Everything that the service holds about oneself. */
+  /** Everything that the service holds about the player. */
   exportMe(): Promise<unknown> {
     // A retry would cost one of the few exports of a day.
     return this.#session.send<unknown>({ path: '/users/me/export', once: true }).then(({ body }) => body);

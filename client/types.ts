@@ -101,7 +101,7 @@ export interface EntryChange {
 /** What the service sends to a board's watchers when its top 10 has changed. */
 export type LeaderboardFrame = Schemas['LeaderboardUpdate'];
 
-/** Events of one's own room (signed in) and of users that one spectates. */
+/** Events of the signed-in player and of spectated users. */
 export interface UserEvents {
   'score:update': {
     type: 'SCORE_CHANGED';

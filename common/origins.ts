@@ -3,7 +3,7 @@ const own = /^https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\]):\*$/;
 
 /**
  * An origin as browsers write it in `Origin`: lower case, no slash at the end, no default port. `http://localhost:*` stands for any
- * port of one's machine.
+ * port of the developer's machine.
  *
  * @throws Error that says what is wrong, and what is right
  */

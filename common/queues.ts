@@ -27,7 +27,7 @@ export interface CompletionJob {
   readonly userAgent: string | null;
   /** the API instance that waits for the result */
   readonly replyTo: string;
-  /** how long it waits before it answers 202, milliseconds: whoever ended later is told by an event */
+  /** how long it waits before it answers 202, milliseconds: a completion that ends later is told by an event */
   readonly waitMs?: number;
   readonly client?: ClientTerms;
   /** what the game said of the completion, as JSON */

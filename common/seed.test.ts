@@ -64,7 +64,7 @@ describe('seeding accounts', function () {
     expect((await account(player))?.banned_at).not.to.equal(null);
   });
 
-  it('leaves whoever bears the name of a demo player alone', async () => {
+  it('leaves a player who bears the name of a demo player alone', async () => {
     const ada = await ensureUser(db, 'ada', 'her own password', 'player');
     const before = await account(ada);
     await ensureDemoPlayer(db, 'ada', 'laurel-demo');

@@ -42,7 +42,7 @@ interface Account {
 
 /**
  * Makes sure that an account of this name and role exists and has this password. An account of another role is left as it
- * is: whoever took the name first must not get the operator's role, nor lose the account. A new password ends every login
+ * is: a player who took the name first must not get the operator's role, nor lose the account. A new password ends every login
  * (the database sees to it), and an administrator's ban is lifted, as there may be nobody else to do it.
  *
  * @returns its id @throws {@link NameBelongsToAnother}

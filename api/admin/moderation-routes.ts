@@ -77,7 +77,7 @@ export function moderationRoutes({ directory }: ModerationDeps): Route[] {
       operationId: 'banUser',
       summary: 'Ban a user',
       description:
-        'At once and everywhere: requests are refused, sockets are closed, and the user is on no board. Not oneself, and not the last administrator.',
+        'At once and everywhere: requests are refused, sockets are closed, and the user is on no board. You cannot ban yourself, nor the last administrator.',
       params: userParams,
       body: Joi.object({ reason: Joi.string().min(1).max(500).required() }),
       responses: { 200: { description: 'Banned', schema: banSchema } },

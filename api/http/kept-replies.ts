@@ -34,7 +34,7 @@ const ownOfRequest = new Set(['x-request-id', 'ratelimit', 'ratelimit-policy']);
 const ofBody = new Set(['content-type', 'content-length']);
 
 /**
- * Replies that are the same for whoever asks without a token, kept as they went out. The next who asks gets them from here,
+ * Replies to requests without a token, kept as bytes. The next such request is answered from here,
  * below the application: for a page that is in memory anyway, the framework is three quarters of the work.
  *
  * What a request may say about itself and the application would heed (a token, an origin), it is handed on for; and so it is

@@ -42,7 +42,7 @@ export interface Reply {
   /** JSON, or a body that is ready to be sent as `type` */
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Of a reply that is the same for whoever asks without a token: whether it would still be. Without it none is kept. */
+  /** Whether a kept reply to requests without a token is still right. Without this function no reply is kept. */
   readonly stillHolds?: () => boolean;
   /** Of an idempotent route: not the last word. The same request with the same key is answered anew. */
   readonly provisional?: true;

@@ -74,7 +74,7 @@ export function identityRoutes({ users, sessions, signIn, admission, usernames }
       description:
         'Each refresh token works once. For ten seconds it gives the same successor again; after that, using it a second time ends its login.',
       access: 'anyone',
-      // Whoever cannot renew a session in the middle of a game could not complete it either.
+      // A player who cannot renew a session in the middle of a game cannot complete an action either.
       sacrifice: 'completion',
       body: Joi.object({ refreshToken }),
       responses: { 200: { description: 'New tokens', schema: grant } },

@@ -62,7 +62,7 @@ const friendsSchema = Joi.object({
   periodStart: nullableInstant,
   periodEnd: nullableInstant,
   version: count.required(),
-  total: count.description('how many of the friends, oneself included, are on the board').required(),
+  total: count.description('how many of the friends are on the board, the caller included').required(),
   updatedAt: nullableInstant,
   ...schemas.boardState,
   entries: Joi.array()
@@ -246,14 +246,14 @@ export function leaderboardRoutes({
       tag: 'Leaderboards',
       summary: 'Get the standing of a user',
       description:
-        '`me` stands for oneself. Without a score: `score` 0, `rank` and `percentile` null. `percentile` is the share of the others who stand below.',
+        '`me` is the caller. Without a score: `score` 0, `rank` and `percentile` null. `percentile` is the share of the others who stand below.',
       access: 'reader',
       read: true,
       params: keyParams.keys({ userId: Joi.string().pattern(userIdPattern).required() }),
       query: Joi.object({
         period: schemas.period,
         date,
-        neighbors: integer(0, 25, 0).description('entries on each side, with oneself between'),
+        neighbors: integer(0, 25, 0).description('entries on each side of the user'),
       }),
       responses: {
         200: {

@@ -30,12 +30,12 @@ export class Friends {
       .select<{ friendId: string; since: Date }[]>('f.friend_id as friendId', 'f.since');
   }
 
-  /** Once more changes nothing. @throws INVALID_REQUEST for oneself, and past the most friends */
+  /** Repeating it changes nothing. @throws INVALID_REQUEST for the caller's own id, and past the most friends */
   async add(userId: string, friendId: string): Promise<void> {
     if (userId === friendId)
       throw new Problem(
         'INVALID_REQUEST',
-        'Nobody is a friend of oneself; one’s own entry is on the friends’ board anyway.',
+        'You cannot add yourself. Your own entry is on the friends’ board anyway.',
       );
     const [count] = await this.#db('friends')
       .where({ user_id: userId })

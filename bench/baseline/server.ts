@@ -164,7 +164,7 @@ app.post('/api/v1/actions/:actionId/complete', authenticate, async (request, res
     return;
   }
   const own = boards[0] ?? '';
-  // The score is read back by whoever sets it last: absolute, and never lower, since scores only rise.
+  // The last writer reads the score back: absolute, and never lower, since scores only rise.
   await Promise.all(boards.map((board) => redis.zadd(keyOf(board), 'GT', scores.get(board) ?? 0, userId)));
   const [rank, tops] = await Promise.all([
     redis.zrevrank(keyOf(own), userId),

@@ -110,7 +110,7 @@ export class SocketHub {
     };
   }
 
-  /** Hears an event of one's own room or of a spectated user. */
+  /** Hears an event of the player's own room or of a spectated user. */
   on<E extends keyof UserEvents>(event: E, listener: (payload: UserEvents[E]) => void): () => void {
     let emitter = this.#listeners.get(event);
     if (!emitter) this.#listeners.set(event, (emitter = new Emitter<unknown>()));

@@ -243,7 +243,7 @@ export class BoardIndex implements BoardSource {
 
   /**
    * Whether Redis lacks what is kept in Redis only: it has lost its data, or is new. It stays so, for every process that asks,
-   * until one has put everything back: whoever was told first may die before it has.
+   * until one has put everything back: the first one told may die before it has.
    */
   async wasEmptied(): Promise<boolean> {
     return (await this.#redis.get(this.#redis.names.kept)) !== WHOLE;

@@ -307,7 +307,7 @@ describe('BoardSource', () => {
         );
         expect(await standing()).to.deep.equal(expected);
       }),
-      // As many points as whoever is in place 100, and earlier.
+      // As many points as place 100, and earlier.
       { numRuns: 40, examples: [[[{ userId: 'u131', score: 17, reachedAt: board.startsAt }]]] },
     );
   });

@@ -83,7 +83,7 @@ begin
     on conflict (id) do nothing;
   end if;
 
-  -- Taking the action is what makes it count once: whoever comes second waits here, and then finds it taken.
+  -- Taking the action makes it count once: a second transaction waits here, and then finds it taken.
   with took as (
     update actions a
     set status = 'completed', accepted_at = from_epoch_ms(i."acceptedAt"), completed_at = applied,

@@ -128,7 +128,7 @@ begin
     from (select changed[i][1]::integer as id from generate_subscripts(changed, 1) i order by 1) c;
 
     if target.effects is not null then
-      -- Ranks cannot be looked up in the past: whoever stands high enough now keeps what the entry brought.
+      -- Past ranks cannot be looked up: a user who stands high enough now keeps the achievement.
       select count(*) into global_place
       from scores me, lateral (
         select from scores s

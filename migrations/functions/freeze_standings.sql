@@ -1,5 +1,5 @@
 -- Writes the standings of a board period from its scores: the best `places` of it (0 = all), ranks and all. The caller has locked
--- the period's row. Banned users are in them, and are left out by whoever reads, so that they come back when the ban is
+-- the period's row. Banned users are in them, and readers leave them out, so that they come back when the ban is
 -- lifted; a user who was erased before the period was frozen is not.
 create or replace function freeze_standings(board_period integer) returns void language plpgsql as $$
 declare

@@ -193,7 +193,7 @@ export class BoardFeed {
     void this.#enqueue(() => this.#read()).catch((error: unknown) => this.#retry(error));
   }
 
-  /** A user was renamed, or has another picture: whoever joins from here on sees it. */
+  /** A user was renamed, or has another picture: clients that join from now on see it. */
   renamed(userId: string): void {
     const shown = (state: State | undefined) => state?.entries.some((entry) => entry.userId === userId);
     if (!shown(this.#newest) && !shown(this.#sent)) return;
@@ -271,7 +271,7 @@ export class BoardFeed {
     this.#schedule();
   }
 
-  /** Players come in below the top 10 without an event: whoever joins is told their number as it is by now. */
+  /** Players below the top 10 arrive without an event: a client that joins gets their present number. */
   async #recount({ board }: State): Promise<void> {
     if (Date.now() - this.#countedAt < this.#deps.windowMs) return;
     this.#countedAt = Date.now();

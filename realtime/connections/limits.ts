@@ -5,7 +5,7 @@ import type { Logger } from '../../common/logger.ts';
 import { delay } from '../../common/patience.ts';
 import { Refusal } from './refusal.ts';
 
-/** Whoever would wait longer for the turn to connect is told when to come again instead, milliseconds. */
+/** A connection that would wait longer than this for its turn is told when to come again, milliseconds. */
 const LONGEST_TURN_MS = 2000;
 /** After a quiet time this much of a second's connections may come at once. */
 const BURST_MS = 1000;

@@ -228,7 +228,7 @@ export function createSockets(deps: SocketDeps) {
     if (board) deps.onBoardLeft(board);
   });
 
-  /** Whoever does not read would have this process keep what is sent: beyond a bound it is cut off, and starts anew. */
+  /** A client that stops reading makes our send buffer grow; past the limit we disconnect it, and it starts anew. */
   function checkBuffer(socket: LaurelSocket): void {
     if (unsentBytes(socket) <= config.REALTIME_MAX_BUFFERED_BYTES) return;
     closed.inc({ reason: 'too_slow' });

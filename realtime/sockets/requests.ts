@@ -55,7 +55,7 @@ export function createRequests({ log, metrics, directory, feeds, findBoard, ente
           return await feeds.of(board).snapshot((snapshot) => {
             // It was put away while it was read.
             if (!findBoard(board, socket.data.identity)) return { ok: false, code: 'LEADERBOARD_NOT_FOUND' };
-            // Whoever has gone meanwhile would stay in the room for ever.
+            // A socket that has closed meanwhile would stay in the room for ever.
             if (socket.connected) enter(socket, board);
             return { ok: true, snapshot };
           });

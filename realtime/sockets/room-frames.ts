@@ -13,7 +13,7 @@ const MEDIUM = 126;
 const LONG = 127;
 
 /**
- * Sends to large rooms a socket at a time, so that whoever drives it can do other things in between. Socket.IO's own
+ * Sends to large rooms one socket at a time, so that the event loop can do other work in between. Socket.IO's own
  * `emit` sends to all of a room in one go, and spends a third of the time on queues that are nearly always empty.
  */
 export class RoomFrames {

@@ -58,7 +58,7 @@ const message = (event: string, id: number, data: unknown): Buffer =>
 
 /**
  * Boards as server-sent events: a snapshot, then every update, each with the board's version as its id. Written out here
- * rather than taken from a library, because an update must be encoded once for all who hear it, and whoever does not
+ * rather than taken from a library, because an update must be encoded once for all clients, and a client that does not
  * read must be cut off by what is left unsent.
  */
 export class BoardStreams {

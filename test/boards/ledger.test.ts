@@ -271,7 +271,7 @@ describe('the ledger and the scores', function () {
       const undone = await correct({ userId: player!, reverses: extra.transactionId });
       expect(undone).to.include({ previous: 80, current: 50, delta: -30 });
       expect(await scoresOf(player!)).to.deep.equal(before);
-      // Whoever reads the boards from Redis is told of rows that are gone.
+      // Readers of the boards in Redis learn of rows that are gone.
       const daily = undone.boards.find(({ board: b }) => b.leaderboard === 'game1' && b.period === 'daily');
       expect(daily?.rows).to.deep.equal([[player, 0, 0, true]]);
     });

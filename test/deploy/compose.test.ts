@@ -332,7 +332,7 @@ describe('the image, built by hand from its Dockerfile', function () {
         const opened = await pollFrom(from, `${url()}/socket.io/?EIO=4&transport=polling`);
         expect(opened.status).to.equal(200);
         const { sid } = JSON.parse(opened.body.slice(1)) as { sid: string };
-        // Whoever does not know the session answers 400.
+        // A process that does not know the session answers 400.
         const joined = await pollFrom(from, `${url()}/socket.io/?EIO=4&transport=polling&sid=${sid}`, '40');
         expect([joined.status, joined.body], from).to.deep.equal([200, 'ok']);
       }

@@ -72,7 +72,7 @@ describe('more completions than the workers can do', function () {
     );
     for (const { userId } of underWay.slice(0, 20)) expectShed(await start(userId));
     expectShed(await player.completeSigned(api(), newId()));
-    // Whoever has earned points gets through, and what does not feed the queues goes on.
+    // Completions get through, and requests that do not feed the queues go on.
     expect((await player.complete(api(), spare, { prefer: 'respond-async' })).status).to.equal(202);
     expect((await call(api(), 'GET', '/leaderboards/global')).status).to.equal(200);
     expect((await call(api(), 'GET', '/actions', { token: player.token })).status).to.equal(200);

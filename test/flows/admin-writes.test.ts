@@ -136,7 +136,7 @@ describe('administrators’ writes', function () {
     }
   });
 
-  it('ban nobody by accident: not oneself, not the last administrator', async () => {
+  it('ban nobody by accident: not the caller, not the last administrator', async () => {
     const own = await write('POST', `/admin/users/${admin.userId}/ban`, { reason: 'oops' });
     expect([own.status, own.body.code]).to.deep.equal([400, 'INVALID_REQUEST']);
     expect(await auditOf('user.ban', admin.userId)).to.deep.equal([]);

@@ -279,7 +279,7 @@ describe('live boards', () => {
     expect(gone.frames).to.deep.equal([]);
   });
 
-  it('refuses a bad token, a foreign page, and whoever is nobody where boards are not public', async () => {
+  it('refuses a bad token, a foreign page, and an anonymous client where boards are not public', async () => {
     const player = await Player.join(api());
     for (const token of ['nonsense', `${player.token}x`, player.refreshToken]) {
       expect(await watch(0, { token }).refused).to.equal('UNAUTHENTICATED');

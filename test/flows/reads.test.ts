@@ -312,7 +312,7 @@ describe('reading boards', () => {
       });
       const requestIdIn = ({ headers }: Answer): unknown => headers['x-request-id'];
 
-      it('is answered alike, to whoever asks in whatever way', async () => {
+      it('is answered alike with and without a token, kept or not', async () => {
         const { headers } = await get(address);
         const etag = String(headers['etag']);
         const ways: Record<string, Parameters<typeof call>[3]> = {

@@ -172,7 +172,7 @@ describe('connections', () => {
     );
   });
 
-  it('cuts off whoever does not read, before it costs memory', async () => {
+  it('disconnects a client that stops reading, before it costs memory', async () => {
     const base = await realtimeWith({ REALTIME_MAX_BUFFERED_BYTES: '16384', BROADCAST_WINDOW_MS: '10' });
     const url = `${base}/socket.io/?EIO=4&transport=polling`;
     const text = async (method: 'GET' | 'POST', address: string, body?: string): Promise<string> =>

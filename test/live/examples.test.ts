@@ -79,7 +79,7 @@ describe('the examples in the documentation', function () {
     expect([...examples.keys()]).to.deep.equal([
       'Play',
       'Watch',
-      'What happens to oneself',
+      'What happens to the player',
       'Read',
       'Logins and passwords',
       'Sessions',
@@ -98,7 +98,7 @@ describe('the examples in the documentation', function () {
       ${example('Play').replace('http://localhost:3000', site.url)}
 
       const [userId, otherId] = [laurel.user!.userId, ${JSON.stringify(other.userId)}];
-      ${example('What happens to oneself')}
+      ${example('What happens to the player')}
       // Heard by a connection; that it stands is known by a board that it carries.
       const board = laurel.watch('game2');
       for await (const _ of board) if (board.state === 'live') break;

@@ -110,7 +110,7 @@ describe('switches', () => {
     expect((await player.complete(api(), started.body)).status).to.equal(200);
   });
 
-  it('signs every update, so that whoever relays it can be checked', async () => {
+  it('signs every update, so that a relay can be checked', async () => {
     const player = await Player.join(api());
     const listener = await watch(1, 'global');
     await player.play(api());

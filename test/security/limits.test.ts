@@ -96,7 +96,7 @@ describe('the arithmetic of limits, on a clock of its own', () => {
     expect(await outcome(admission, start('198.51.100.2'), at)).to.equal(undefined);
   });
 
-  it('blocks whoever goes on, for a time that doubles up to an hour, and nobody else', async () => {
+  it('blocks a client that goes on, for a time that doubles up to an hour, and no other', async () => {
     const admission = control({ RATE_LIMIT_START_PER_MINUTE: 1, RATE_LIMIT_BLOCK_AFTER: 3 });
     const ask = start();
     let now = 1_000_000_000_000;

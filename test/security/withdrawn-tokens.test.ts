@@ -53,7 +53,7 @@ describe('withdrawn access tokens', () => {
     expect(await status(renewed.body.accessToken as string)).to.deep.equal([200, undefined]);
   });
 
-  it('are those of a user whose role or password changes, whoever changes it', async () => {
+  it('are those of a user whose role or password changes, by any way', async () => {
     for (const columns of [{ role: 'admin' }, { password_hash: 'another' }]) {
       const player = await Player.join(api());
       await db('users').where({ id: player.userId }).update(columns);

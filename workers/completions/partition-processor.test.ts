@@ -103,7 +103,7 @@ describe('a partition’s line', () => {
     await queue.drain();
   });
 
-  it('is applied in order; those that were taken along leave it, and whoever cannot be applied is judged alone', async () => {
+  it('is applied in order; those that were taken along leave it, and one that cannot be applied is judged alone', async () => {
     const [queue] = queues.partitions;
     if (!queue) throw new Error('no partition');
     const before = [completion(), completion(), completion()];

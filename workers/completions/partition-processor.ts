@@ -59,7 +59,7 @@ const isStoreAway = (error: unknown): boolean => isTransient(error) || isRedisAw
 /**
  * Processes one partition: one job at a time, over all processes. The job that holds the slot takes along the
  * completions that wait behind it, has all of them applied, in order, in one transaction, and takes them off the line. If the
- * process dies in between, whoever comes next finds in Postgres what has been done.
+ * process dies in between, the next one finds in Postgres what has been done.
  *
  * An absent store is waited out inside the job, so that no later completion of a user overtakes an earlier one. Only a
  * job that can never succeed fails.
@@ -181,7 +181,7 @@ export function createPartitionProcessor(deps: PartitionDeps) {
     } catch (error) {
       return { unfit: 'unreadable', error: error instanceof Error ? error : new Error('unreadable payload') };
     }
-    // A repair writes what Postgres says, whoever asks for it.
+    // A repair writes what Postgres says, for any caller.
     if (payload.kind === 'resync' || signatures.verify(payload)) return payload;
     return { unfit: 'unsigned', error: new Error('The job does not bear the API’s signature.') };
   }

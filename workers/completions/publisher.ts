@@ -101,7 +101,7 @@ export class Publisher {
           ...(achievements.length > 0 && { achievements }),
         });
       }
-      // Whoever waited for this one has been answered 202 by now.
+      // The request that waited for this one has been answered 202 by now.
       if (job.waitMs !== undefined && this.#now() - job.acceptedAt >= job.waitMs)
         ended.push({ kind: 'result', userId: job.userId, actionId: job.actionId });
     });

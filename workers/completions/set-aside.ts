@@ -131,7 +131,7 @@ export class SetAside {
       .zrem(names.openActions(userId), actionId)
       .publish(names.channels.actions, JSON.stringify([ended]));
     if (replyTo !== undefined) pipeline.publish(names.channels.replies(replyTo), JSON.stringify([reply]));
-    // Without Redis nobody hears of it now; whoever asks is told by the action's status.
+    // Without Redis no event goes out now; the action's status tells it.
     await pipeline
       .exec()
       .then(unwrap)

@@ -60,7 +60,7 @@ export class IndexKeeper {
     try {
       const boards = expectedBoards(catalog);
       if (boards.length === 0) return;
-      // Not told by the boards: whoever makes them may be faster than these looks.
+      // Not seen from the boards: a rebuild may be faster than these looks.
       if (await index.wasEmptied()) this.#lost = true;
       await this.#lookForRestart(boards);
       if (this.#lost) await this.#restore();

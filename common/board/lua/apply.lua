@@ -41,7 +41,7 @@ local moves = {}
 local is_small = not last[1] or last[1] == '~'
 local last_score, last_reached = tonumber(last[2]), last[1] and string.sub(last[1], 1, 12)
 
--- Whether an entry may come near the top. Whoever else comes meanwhile only makes that harder.
+-- Whether an entry may come near the top. Entries that arrive meanwhile only make that harder.
 local function is_near_top(score, reached)
   if is_small then return true end
   score = tonumber(score)

@@ -1,6 +1,6 @@
 --[[
   Begins to make a board again, from nothing: what was left of it may hold entries that nobody would correct. An attempt of
-  somebody else goes on undisturbed, unless nothing was heard of it for a while; one's own ends.
+  A rebuild of another worker goes on, unless it has been silent for a while; the caller's own ends.
 
   KEYS[1] ranked set   KEYS[2] members hash
   ARGV[1] who makes it, a name that `load` and `complete` must repeat   ARGV[2] when the keys expire, ms (0 = never)

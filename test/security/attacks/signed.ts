@@ -110,7 +110,7 @@ export const signedAttacks: Attack[] = [
     (w) => signed(w, w.attacker, { actionId: w.foreign.actionId }),
   ],
   [
-    'the id of an action that one started oneself',
+    'the id of an action that the caller started',
     409,
     'ACTION_ID_TAKEN',
     (w) => signed(w, w.attacker, { actionId: w.own.actionId }),

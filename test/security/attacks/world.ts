@@ -22,7 +22,7 @@ export interface World {
 }
 export type Attack = [name: string, status: number, code: string, send: (world: World) => Promise<Answer>];
 
-/** Registers an account with some fields of one's own choice. */
+/** Registers an account with the given fields. */
 export const register = (w: World, fields: Record<string, unknown>): Promise<Answer> =>
   call(w.api, 'POST', '/auth/register', {
     body: {
