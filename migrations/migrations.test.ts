@@ -51,6 +51,14 @@ describe('migrations', function () {
         for (let step = 0; step < steps; step += 1) await db.migrate.down({ migrationSource });
         if (steps === names.length) expect(await shape()).to.deep.equal([]);
         await migrate(db);
+        // What was earned before the daily sums came is in them, and what came after is added later.
+        if (steps === 1) {
+          const known = await db('daily_gains').where({ user_id: 'before' }).orderBy('leaderboard');
+          expect(known.map(({ leaderboard, gain }) => [leaderboard, Number(gain)])).to.deep.equal([
+            ['game1', 10],
+            ['global', 10],
+          ]);
+        }
       } finally {
         await db.destroy();
       }

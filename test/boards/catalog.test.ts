@@ -36,6 +36,12 @@ describe('leaderboards and action types as data', () => {
 
     const player = await Player.join(api());
     await eventually(async () => expect((await player.start(api(1), 'DUEL', 'arena')).status).to.equal(201));
+    const periods = await Promise.all(
+      ['all', 'daily', 'weekly', 'monthly'].map((period) =>
+        call(api(), 'GET', `/leaderboards/arena?period=${period}`),
+      ),
+    );
+    expect(periods.map(({ status }) => status)).to.deep.equal([200, 200, 404, 404]);
     const elsewhere = await player.start(api(), 'DUEL', 'game1');
     expect([elsewhere.status, elsewhere.body.code]).to.deep.equal([400, 'UNKNOWN_LEADERBOARD']);
 
@@ -78,6 +84,8 @@ describe('leaderboards and action types as data', () => {
     ).to.equal(204);
     expect((await player.start(api(), 'DUEL', 'arena')).body.code).to.equal('UNKNOWN_LEADERBOARD');
     expect((await call(api(), 'GET', '/leaderboards/arena')).status).to.equal(404);
+    const { body: log } = await call(api(), 'GET', '/admin/audit-log?subject=arena', { token: admin.token });
+    expect(log.entries[0].action).to.equal('leaderboard.archive');
     await call(api(), 'PATCH', '/admin/leaderboards/arena', {
       token: admin.token,
       body: { title: 'The arena' },

@@ -6,6 +6,7 @@ import { createDatabase, type Database } from '../../common/postgres.ts';
 import { replay } from '../../common/replay.ts';
 import { Ledger, type AppliedCorrection } from '../../workers/completions/ledger.ts';
 import { signedJob } from '../support/jobs.ts';
+import { eventually } from '../support/eventually.ts';
 import { useStores } from '../support/stores.ts';
 import { seed } from '../support/system.ts';
 
@@ -462,6 +463,39 @@ describe('the ledger and the scores', function () {
         endsAt,
       ]);
     }
+  });
+
+  it('is closed once: a period keeps the instant at which it was', async () => {
+    const id = await idOf('game1', 'daily', Date.UTC(2031, 4, 5));
+    const close = async (cut: number) =>
+      (await db.raw('select close_board_period(?, ?) as done', [id, cut])).rows[0].done as boolean;
+    const cut = Date.UTC(2031, 4, 5, 12);
+    expect([await close(cut), await close(cut + 1000)]).to.deep.equal([true, false]);
+    expect((await db('board_periods').where({ id }).first('closed_at')).closed_at.getTime()).to.equal(cut);
+  });
+
+  it('waits for its user: a correction and the completions of one user stand in one line', async () => {
+    const [player] = await join('p');
+    await play(player!, 10);
+    const applied: string[] = [];
+    let correction: Promise<unknown> | undefined;
+    await db.transaction(async (trx) => {
+      // As a batch of the user's completions does while it is under way.
+      await trx.raw('select lock_users(?)', [[player!]]);
+      correction = correct({ userId: player!, leaderboard: 'game1', delta: 5 }).then(() =>
+        applied.push('correction'),
+      );
+      await eventually(async () => {
+        const { rows } = await trx.raw(
+          `select count(*)::int as waiting from pg_locks l join pg_database d on d.oid = l.database
+           where d.datname = current_database() and l.locktype = 'advisory' and l.classid = 7451 and not l.granted`,
+        );
+        expect(rows[0].waiting).to.equal(1);
+      });
+      applied.push('batch');
+    });
+    await correction;
+    expect(applied).to.deep.equal(['batch', 'correction']);
   });
 
   it('cannot be changed behind the ledger’s back: the database’s own last words', async () => {

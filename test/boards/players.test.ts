@@ -40,6 +40,37 @@ describe('players: history, achievements, friends, bans, corrections, export and
     }
   });
 
+  it('tells a score with what was earned before the window, and when nothing was gained in it', async () => {
+    const player = await Player.join(api());
+    const entry = (id: string, days: number, before: number, delta: number) => ({
+      id: `${player.userId}-${id}`,
+      kind: 'adjustment',
+      user_id: player.userId,
+      leaderboard: 'game1',
+      points: delta,
+      delta,
+      before,
+      after: before + delta,
+      global_delta: delta,
+      effects: '{}',
+      accepted_at: new Date(Date.now() - days * 86_400_000),
+    });
+    await db('ledger').insert([entry('old', 10, 0, 70), entry('newer', 4, 70, 30)]);
+    const history = async (days: number) => (await get(player, `/users/me/history?period=${days}d`)).body;
+    const short = await history(3);
+    expect(short.points.map(({ score, gain }: any) => [score, gain])).to.deep.equal([
+      [100, 0],
+      [100, 0],
+      [100, 0],
+    ]);
+    expect(short).to.include({ trend: 'flat', averageDailyGain: 0 });
+    const long = await history(5);
+    expect(long.points.map(({ score }: any) => score)).to.deep.equal([100, 100, 100, 100, 100]);
+    expect(long).to.include({ trend: 'increasing', averageDailyGain: 6 });
+    await db('ledger').insert(entry('taken', 0, 100, -100));
+    expect(await history(3)).to.include({ trend: 'decreasing', averageDailyGain: -33.33 });
+  });
+
   it('unlocks a score milestone once', async () => {
     const player = await Player.join(api());
     for (let i = 0; i < 3; i += 1) await player.play(api(), 'COMPLETE_QUEST', 'game1');

@@ -110,6 +110,33 @@ describe('seasons', () => {
     expect(body.score).to.equal(20);
   });
 
+  it('keeps as many places as it is told, the best, and counts all', async () => {
+    const day = today - 5 * DAY_MS;
+    const period = 'daily';
+    const [{ id }] = await db('board_periods')
+      .insert({ leaderboard: 'game2', period, starts_at: new Date(day), ends_at: new Date(day + DAY_MS) })
+      .returning('id');
+    const names = ['fifty', 'ten', 'thirty', 'twenty'];
+    await db('users').insert(names.map((name) => ({ id: name, username: name, username_key: name })));
+    await db('scores').insert(
+      [50, 10, 30, 20].map((score, i) => ({
+        board_period_id: id,
+        user_id: names[i],
+        score,
+        reached_at: new Date(day + i),
+      })),
+    );
+    await db.raw('select close_board_period(?, ?)', [id, day + DAY_MS]);
+    await db.raw('select archive_board_period(?, 2)', [id]);
+    const date = new Date(day).toISOString().slice(0, 10);
+    const { body } = await call(api(), 'GET', `/leaderboards/game2?period=daily&date=${date}`);
+    expect([body.state, body.total]).to.deep.equal(['archived', 4]);
+    expect(body.entries.map(({ userId, score }: any) => [userId, score])).to.deep.equal([
+      ['fifty', 50],
+      ['thirty', 30],
+    ]);
+  });
+
   it('waits with closing for what was accepted and is not applied', async () => {
     const player = await Player.join(api());
     const day = today - 3 * DAY_MS;
@@ -126,7 +153,14 @@ describe('seasons', () => {
       .where({ period: 'daily', starts_at: new Date(day) })
       .update({ archived_at: null, closed_at: null });
     await db('standings').delete();
-    await closePeriods({ db, redis, queues, log, most: 1000 });
+    const { lateSeconds } = await closePeriods({ db, redis, queues, log, most: 1000 });
+    expect(lateSeconds).to.be.above((2 * DAY_MS) / 1000);
+    await queues.requestMaintenance('close', {});
+    await eventually(async () => {
+      const metrics = await (await fetch(`${system.workers[0]!.url}/metrics`)).text();
+      const late = /^laurel_season_close_late_seconds(?:\{.*\})? (\d+)/m.exec(metrics)?.[1];
+      expect(Number(late)).to.be.above((2 * DAY_MS) / 1000);
+    });
     const open = () =>
       db('board_periods')
         .where({ period: 'daily', starts_at: new Date(day) })
@@ -186,6 +220,12 @@ describe('seasons', () => {
     const played = await player.play(api(), 'COMPLETE_QUEST', 'game2');
     expect(played.body.score).to.deep.equal({ previous: 100, current: 150, delta: 50 });
     await eventually(async () => expect(await board()).to.include({ state: 'open', closedAt: null }));
+    expect(
+      await db('standings as s')
+        .join('board_periods as b', 'b.id', 's.board_period_id')
+        .where({ leaderboard: 'game2', period: 'all' }),
+      'frozen standings',
+    ).to.deep.equal([]);
     expect([await score('all'), await ledgerSum()]).to.deep.equal([150, 150]);
     const refused = await call(api(), 'POST', '/admin/leaderboards/global/close', {
       token: admin.token,

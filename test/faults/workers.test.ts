@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { Queue } from 'bullmq';
+import { Queue, Worker } from 'bullmq';
 import { after, before } from 'mocha';
 import type { CompletionJob } from '../../common/queues.ts';
 import { partitionOf, partitionQueue } from '../../common/queues.ts';
@@ -9,7 +9,8 @@ import { newId } from '../../common/ids.ts';
 import { eventually } from '../support/eventually.ts';
 import { testSignatures } from '../support/jobs.ts';
 import { useStores, type Stores } from '../support/stores.ts';
-import { spawnTier, useSystem, type RunningTier } from '../support/system.ts';
+import { call, Player } from '../support/player.ts';
+import { spawnTier, startTier, useSystem, type RunningTier } from '../support/system.ts';
 import { Crowd, progress, withDatabase } from './crowd.ts';
 
 const PARTITIONS = 2;
@@ -129,6 +130,40 @@ describe('workers that die, stall and leave', function () {
       await crowd.expectAgreement();
     } finally {
       await queue.close();
+    }
+  });
+});
+
+describe('a job that stalls again and again', function () {
+  this.timeout(60_000);
+  const stores = useStores();
+  const system = useSystem(stores, { workers: 0, env: { QUEUE_PARTITIONS: '1', COMPLETE_WAIT_MS: '0' } });
+
+  it('is done all the same, by the worker that stays', async () => {
+    const player = await Player.join(system.api[0]!.url);
+    const started = await player.start(system.api[0]!.url);
+    expect((await player.complete(system.api[0]!.url, started.body)).status).to.equal(202);
+    const redis = createRedis(stores.redis.url, 'blocking', createLogger('test', 'silent'));
+    try {
+      // As a worker takes it and dies, for the third time.
+      const connection = { connection: redis, prefix: redis.names.prefix };
+      const dying = new Worker(partitionQueue(0), null, { ...connection, autorun: false, lockDuration: 100 });
+      const job = await dying.getNextJob('nobody');
+      expect(job?.id).to.equal(started.body.actionId);
+      await redis.hset(dying.toKey(job!.id!), 'stc', 2);
+      await dying.close(true);
+      const worker = await startTier('workers', stores, { QUEUE_PARTITIONS: '1' });
+      try {
+        await eventually(async () => {
+          const path = `/actions/${started.body.actionId}`;
+          const { body } = await call(system.api[0]!.url, 'GET', path, { token: player.token });
+          expect(body.status).to.equal('completed');
+        }, patience);
+      } finally {
+        await worker.stop();
+      }
+    } finally {
+      await closeRedis(redis);
     }
   });
 });

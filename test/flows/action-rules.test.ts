@@ -131,6 +131,19 @@ describe('what holds for an action', function () {
     expect(outcome(await other.complete(api(), started.body))).to.deep.equal([422, 'ACTION_TOO_FAST']);
   });
 
+  it('takes its minimum duration to the millisecond', async () => {
+    await define('HALF_A_SECOND', { minDurationMs: 500 });
+    const player = await Player.join(api());
+    // Where this process was held up for half a second, nothing was refused, and it is tried again.
+    await eventually(async () => {
+      const started = await start(player, { type: 'HALF_A_SECOND' });
+      const early = await player.complete(api(), started.body);
+      if (early.status === 422)
+        await call(api(), 'POST', `/actions/${started.body.actionId}/cancel`, { token: player.token });
+      expect(outcome(early)).to.deep.equal([422, 'ACTION_TOO_FAST']);
+    });
+  });
+
   it('counts among the open ones while it is signed by the game', async () => {
     await define('SIGNED_TOO', { clientSigned: true });
     const player = await Player.join(api());

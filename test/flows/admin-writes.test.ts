@@ -7,6 +7,7 @@ import { eventually } from '../support/eventually.ts';
 import { call, Player, type Answer } from '../support/player.ts';
 import { useStores } from '../support/stores.ts';
 import { startTier, useSystem } from '../support/system.ts';
+import { accessToken } from '../security/forge.ts';
 
 describe('administrators’ writes', function () {
   this.timeout(30_000);
@@ -139,6 +140,32 @@ describe('administrators’ writes', function () {
   it('ban nobody by accident: not the caller, not the last administrator', async () => {
     const own = await write('POST', `/admin/users/${admin.userId}/ban`, { reason: 'oops' });
     expect([own.status, own.body.code]).to.deep.equal([400, 'INVALID_REQUEST']);
+    // Nor where others are left.
+    const second = await Player.join(api());
+    await db('users').where({ id: second.userId }).update({ role: 'admin' });
+    const { token } = await Player.signIn(api(), second.username, 'correct horse battery');
+    await eventually(async () => {
+      const path = `/admin/users/${second.userId}/ban`;
+      const other = await write('POST', path, { reason: 'oops' }, undefined, { token });
+      expect([other.status, other.body.code]).to.deep.equal([400, 'INVALID_REQUEST']);
+    });
+    await db('users').where({ id: second.userId }).update({ role: 'player' });
+    // Who is an administrator by an outside token alone leaves the last one here in place, too.
+    const outside = await startTier('api', stores, { JWT_TRUST_ADMIN_ROLE: 'true' });
+    try {
+      const sub = 'outside-operator';
+      await db('users').insert({ id: sub, username: sub, username_key: sub });
+      const last = await call(outside.url, 'POST', `/admin/users/${admin.userId}/ban`, {
+        token: accessToken({ sub, role: 'admin' }),
+        body: { reason: 'oops' },
+      });
+      expect([last.status, last.body.detail]).to.deep.equal([
+        400,
+        'This is the last administrator. Make another one first.',
+      ]);
+    } finally {
+      await outside.stop();
+    }
     expect(await auditOf('user.ban', admin.userId)).to.deep.equal([]);
     expect((await call(api(), 'GET', '/admin/features', { token: admin.token })).status).to.equal(200);
   });

@@ -90,6 +90,7 @@ describe('reading boards', () => {
     const first = await get('/leaderboards/game1?limit=2');
     const rest = await get('/leaderboards/game1?limit=100&offset=2');
     expect([...shown(first.body), ...shown(rest.body)]).to.deep.equal(expected());
+    expect([typeof first.body.nextCursor, rest.body.nextCursor]).to.deep.equal(['string', null]);
     const past = await get('/leaderboards/game1?offset=5');
     expect([past.status, past.body.entries, past.body.total]).to.deep.equal([200, [], 5]);
   });
@@ -129,6 +130,34 @@ describe('reading boards', () => {
       expect(changed.body.version).to.equal(body.version + 1);
       expect(changed.body.entries[0].score).to.equal(20);
     });
+  });
+
+  it('shows a change below the top 10 within a second, under another ETag', async () => {
+    const api = system.api[0]!.url;
+    const key = 'long';
+    const token = (await administrator(stores.databaseUrl, api)).token;
+    await call(api, 'POST', '/admin/leaderboards', { token, body: { key, title: 'A long board' } });
+    const crowd = await Promise.all(Array.from({ length: 12 }, () => Player.join(api)));
+    // Two tasks each, and then one more for the last: 12th before and after.
+    for (const player of crowd)
+      for (const type of player === crowd.at(-1) ? ['COMPLETE_TASK'] : ['COMPLETE_QUEST'])
+        expect((await player.play(api, type, key)).status).to.equal(200);
+    const page = `/leaderboards/${key}?limit=2&offset=10`;
+    const before = await eventually(async () => {
+      const answer = await get(page);
+      expect(answer.body.entries.map(({ score }: { score: number }) => score)).to.deep.equal([50, 10]);
+      return answer;
+    });
+    await crowd.at(-1)!.play(api, 'COMPLETE_TASK', key);
+    await eventually(
+      async () => {
+        const answer = await get(page, { headers: { 'if-none-match': String(before.headers['etag']) } });
+        expect(answer.status).to.equal(200);
+        expect(answer.body.entries[1].score).to.equal(20);
+        expect(answer.body.version).to.equal(before.body.version);
+      },
+      { timeoutMs: 2500 },
+    );
   });
 
   it('tells where a user stands, who is around, and what share of the others is below', async () => {
@@ -220,6 +249,8 @@ describe('reading boards', () => {
       ['period=daily&date=yesterday', 'date'],
       ['period=daily&date=2026-2-3', 'date'],
       ['date=2026-01-01', 'date'],
+      ['period=daily&date=1969-12-31', 'date'],
+      ['period=weekly&date=1970-01-01', 'date'], // its week begins in 1969
     ] as const) {
       it(`GET …?${query}`, async () => {
         const answer = await get(`/leaderboards/global?${query}`);
@@ -228,6 +259,14 @@ describe('reading boards', () => {
         expect(answer.body.errors.map((error: { path: string }) => error.path)).to.include(path);
       });
     }
+    it('a cursor of another board, or of another period', async () => {
+      const { nextCursor } = (await get('/leaderboards/game1?limit=1')).body;
+      for (const other of ['global?', 'game1?period=daily&']) {
+        const answer = await get(`/leaderboards/${other}cursor=${nextCursor}`);
+        expect(problem(answer), other).to.deep.equal([400, 'INVALID_REQUEST']);
+      }
+      expect((await get(`/leaderboards/game1?cursor=${nextCursor}`)).status).to.equal(200);
+    });
     for (const neighbors of ['-1', '26', 'all']) {
       it(`GET …/users/:userId?neighbors=${neighbors}`, async () => {
         const answer = await get(`/leaderboards/game1/users/${idle.userId}?neighbors=${neighbors}`);

@@ -75,8 +75,11 @@ describe('who may see a board', () => {
         });
         return [status, got.code, String(got.detail).replace(key, 'KEY')];
       };
-      for (const token of [undefined, player.token])
-        expect(await ask('secret', token), path).to.deep.equal(await ask('nowhere', token));
+      for (const token of [undefined, player.token]) {
+        const answer = await ask('secret', token);
+        expect(answer[0], path).to.be.oneOf([400, 401, 404]);
+        expect(answer, path).to.deep.equal(await ask('nowhere', token));
+      }
       expect((await ask('secret', admin.token))[0], path).to.be.oneOf([200, 201]);
     }
     const keys = async (token?: string) =>

@@ -9,6 +9,8 @@ export interface Mutant {
   readonly breaks: string;
   /** files that must fail while the fault is planted */
   readonly tests: readonly string[];
+  /** text in the full name of the tests that must notice it; all tests of the files are run without it */
+  readonly grep?: string;
   /** why no test can notice it, where that is so: it is listed, and not counted */
   readonly unnoticeable?: string;
 }

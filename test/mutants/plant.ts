@@ -12,12 +12,16 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { sharedUrl } from '../support/postgres.ts';
 import type { Mutant } from './mutant.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
 /** After this a run is ended: a fault that makes a test wait for ever has been noticed. */
 const RUN_MS = 300_000;
+
+/** Which tests run. */
+export type Tests = Pick<Mutant, 'tests' | 'grep'>;
 
 /** How a run of test files ended. */
 export interface TestRun {
@@ -44,14 +48,20 @@ export class Field {
     symlinkSync(join(root, 'node_modules'), join(this.#folder, 'node_modules'));
   }
 
-  /** Runs test files with the code as it is, up to the first failure. */
-  run(tests: readonly string[]): Promise<TestRun> {
+  /** Runs tests with the code as it is, up to the first failure. @param ownPostgres migrated by this code */
+  run({ tests, grep }: Tests, ownPostgres = false): Promise<TestRun> {
     return new Promise((resolve) => {
-      const mocha = spawn(process.execPath, ['node_modules/mocha/bin/mocha.js', '--bail', ...tests], {
-        cwd: this.#folder,
-        stdio: ['ignore', 'pipe', 'pipe'],
-        detached: true,
-      });
+      const only = grep === undefined ? [] : ['--fgrep', grep];
+      const mocha = spawn(
+        process.execPath,
+        ['node_modules/mocha/bin/mocha.js', '--bail', '--fail-zero', ...only, ...tests],
+        {
+          cwd: this.#folder,
+          env: { ...process.env, ...(ownPostgres && { [sharedUrl]: undefined }) },
+          stdio: ['ignore', 'pipe', 'pipe'],
+          detached: true,
+        },
+      );
       let output = '';
       const keep = (chunk: Buffer): void => {
         output = (output + chunk.toString()).slice(-4000);
@@ -70,7 +80,8 @@ export class Field {
   }
 
   /** Runs a mutant's tests with its fault in place. @throws when the text is not there, or more than once */
-  async runWith({ file, search, replace, tests }: Mutant): Promise<TestRun> {
+  async runWith(mutant: Mutant): Promise<TestRun> {
+    const { file, search, replace } = mutant;
     const path = join(this.#folder, file);
     const source = readFileSync(path, 'utf8');
     const times = source.split(search).length - 1;
@@ -80,7 +91,7 @@ export class Field {
       source.replace(search, () => replace),
     );
     try {
-      return await this.run(tests);
+      return await this.run(mutant, file.startsWith('migrations/'));
     } finally {
       writeFileSync(path, source);
     }

@@ -63,7 +63,8 @@ describe('no request ends a process', function () {
     const closed = new Promise((resolve) => socket.once('close', resolve));
     await Promise.race([once(socket, 'connect'), closed]);
     if (bytes.length > 0) await new Promise<void>((resolve) => socket.write(bytes, () => resolve()));
-    if (afterMs === 'the answer') await Promise.race([once(socket, 'data'), delay(5000)]);
+    if (afterMs === 'the answer')
+      await Promise.race([once(socket, 'data'), delay(5000, undefined, { ref: false })]);
     else if (afterMs > 0) await delay(afterMs);
     if (ending === 'reset') socket.resetAndDestroy();
     else {

@@ -36,6 +36,7 @@ describe('headers that keep a browser from being turned against its user', () =>
   it('let a page run its own scripts alone', async () => {
     const { headers } = await fetch(`${api()}/docs`);
     expect(headers.get('content-security-policy')).to.include("default-src 'self'");
+    expect(headers.get('content-security-policy')).to.include("frame-ancestors 'none'");
     expect(headers.get('content-security-policy')).not.to.include('unsafe');
     expect(headers.get('x-frame-options')).to.equal('SAMEORIGIN');
     expect(headers.get('referrer-policy')).to.equal('same-origin');

@@ -10,6 +10,8 @@ import { closeServer, listen } from '../../common/health.ts';
 import { createLogger } from '../../common/logger.ts';
 import { createDatabase } from '../../common/postgres.ts';
 import { ensureUser } from '../../common/seed.ts';
+import { LEEWAY_S } from '../../common/identity/claims.ts';
+import { eventually } from '../support/eventually.ts';
 import { call, Player, type Answer } from '../support/player.ts';
 import { useStores } from '../support/stores.ts';
 import { environmentOf, startTier, useSystem, type RunningTier } from '../support/system.ts';
@@ -128,6 +130,17 @@ describe('identity', function () {
     await passGrace(player.userId);
     expect(outcome(await refresh(player.refreshToken))).to.equal('401 REFRESH_TOKEN_REUSED');
     expect(outcome(await refresh(next.body.refreshToken))).to.equal('401 REFRESH_TOKEN_REUSED');
+  });
+
+  it('refuses a token once it expires although it is remembered', async () => {
+    const player = await Player.join(api());
+    // Three seconds are left of the leeway for clocks that are behind.
+    const exp = Math.floor(Date.now() / 1000) - LEEWAY_S + 3;
+    const token = accessToken({ ...open(player.token).payload, exp });
+    expect(outcome(await me(api(), token))).to.equal('200');
+    await eventually(async () => expect(outcome(await me(api(), token))).to.equal('401 TOKEN_EXPIRED'), {
+      timeoutMs: 10_000,
+    });
   });
 
   it('ends a login by logout, and takes nobody for another', async () => {

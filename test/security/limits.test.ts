@@ -127,6 +127,17 @@ describe('the arithmetic of limits, on a clock of its own', () => {
     expect(await outcome(admission, guess, at + MINUTE)).to.equal(undefined);
   });
 
+  it('frees the places of expired actions', async () => {
+    const admission = control({ MAX_OPEN_ACTIONS: 2 });
+    const ask = { ...start(), holdMs: 1000 };
+    const at = 1_000_000_000_000;
+    for (const actionId of ['a', 'b'])
+      expect(await outcome(admission, { ...ask, actionId }, at)).to.equal(undefined);
+    const third = { ...ask, actionId: 'c' };
+    expect((await outcome(admission, third, at + 999))?.code).to.equal('TOO_MANY_OPEN_ACTIONS');
+    expect(await outcome(admission, third, at + 1000)).to.equal(undefined);
+  });
+
   it('counts an IPv6 client by its /64', async () => {
     const admission = control({ RATE_LIMIT_IP_PER_MINUTE: 1 });
     const at = 1_000_000_000_000;
@@ -211,13 +222,24 @@ describe('limits of two API processes, from outside', function () {
       expect(headers['ratelimit']).to.match(/^"complete";r=0;t=\d+$/);
       expect(headers['ratelimit-policy']).to.equal('"complete";q=10;w=60');
     }
-    // A replay is no completion: it is answered as ever, and uses nothing up.
+    // A replay is answered as ever, though nothing is left.
     const done = answers.findIndex(({ status }) => status === 200);
     const replay = await player.complete(api(1), actions[done]);
     expect(replay.body.code).to.equal('ACTION_ALREADY_COMPLETED');
     // Another player is not concerned.
     const other = await Player.join(api(1));
     expect((await other.play(api(0))).status).to.equal(200);
+  });
+
+  it('count no replay: it uses nothing up', async () => {
+    const player = await Player.join(api(0));
+    const first = (await player.start(api(0))).body;
+    expect((await player.complete(api(0), first)).status).to.equal(200);
+    for (let i = 0; i < 12; i += 1)
+      expect((await player.complete(api(i), first)).body.code).to.equal('ACTION_ALREADY_COMPLETED');
+    const next = await player.complete(api(0), (await player.start(api(0))).body);
+    expect(next.status).to.equal(200);
+    expect(next.headers['ratelimit']).to.match(/^"complete";r=8;/);
   });
 
   it('take no other spelling of a path for another limit', async () => {

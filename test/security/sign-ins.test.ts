@@ -71,12 +71,12 @@ describe('limits of signing in', function () {
 
   it('let 30 right passwords of a name and address through a minute', async () => {
     const player = await Player.join(api());
-    const answers = await Promise.all(
-      Array.from({ length: 40 }, (_, i) => login(player.username, PASSWORD, '203.0.113.5', i)),
-    );
-    expect(count(answers, 200)).to.be.at.most(30);
-    expect(count(answers, 429)).to.be.at.least(10);
-    expect(answers.every(({ status }) => status === 200 || status === 429)).to.equal(true);
+    // One after another: those under way count as wrong ones until they are known to be right.
+    for (let i = 0; i < 30; i += 1)
+      expect((await login(player.username, PASSWORD, '203.0.113.5', i)).status, `time ${i + 1}`).to.equal(
+        200,
+      );
+    expect((await login(player.username, PASSWORD, '203.0.113.5')).status).to.equal(429);
   });
 
   it('count what a changed password is checked against', async () => {

@@ -8,7 +8,7 @@ const template = 'laurel_template';
 const appRole = 'laurel_app';
 const appPassword = 'only-for-tests';
 /** Where the process that began a run in parallel tells the others the server's address. */
-const sharedUrl = 'LAUREL_TEST_POSTGRES';
+export const sharedUrl = 'LAUREL_TEST_POSTGRES';
 
 /** A server on which databases are made; `url` of one by its name. */
 type Host = Pick<PostgresServer, 'url'>;

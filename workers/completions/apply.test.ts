@@ -9,7 +9,8 @@ import { seed } from '../../test/support/system.ts';
 import { Ledger, type AppliedItem } from './ledger.ts';
 
 const boards = ['global', 'game1', 'game2'] as const;
-const caps: Record<string, number> = { global: 400, game1: 250, game2: 1_000_000 };
+/** So low that most histories reach them. */
+const caps: Record<string, number> = { global: 220, game1: 120, game2: 1_000_000 };
 const MOST_POINTS = 100;
 const TOKEN_HASH = 'ab'.repeat(32);
 const BEGIN = Date.UTC(2026, 6, 1, 12);
@@ -186,6 +187,78 @@ describe('apply_completions', function () {
       items.map((item) => ({ ...item, outcome: '', unlocked: undefined }));
     expect(strip(a)).to.deep.equal(strip(b));
     expect(a.items.at(-1)).to.include({ previous: 290, current: 300 });
+  });
+
+  it('keeps the chain of before and after when three batches of one user race', async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const userId = `chained-${round}`;
+      await db('users').insert({ id: userId, username: userId, username_key: userId });
+      const batches = [0, 1, 2].map((batch) =>
+        Array.from({ length: 4 }, (_, n) =>
+          signedJob(userId, `${userId}-${batch}-${n}`, { leaderboard: 'game2', acceptedAt: BEGIN }),
+        ),
+      );
+      const applied = await Promise.all(batches.map((jobs) => ledger.apply(jobs)));
+      expect(applied.flatMap(({ items }) => items.map(({ outcome }) => outcome))).to.deep.equal(
+        Array(12).fill('completed'),
+      );
+      const entries = await db('ledger')
+        .where({ user_id: userId })
+        .orderBy('after')
+        .select('before', 'after');
+      expect(entries.map(({ before, after }) => [Number(before), Number(after)])).to.deep.equal(
+        Array.from({ length: 12 }, (_, n) => [10 * n, 10 * (n + 1)]),
+      );
+    }
+  });
+
+  it('checks whose action it is, and by which token', async () => {
+    await db('users').insert(['owner', 'thief'].map((id) => ({ id, username: id, username_key: id })));
+    await db('actions').insert({
+      id: 'owned',
+      user_id: 'owner',
+      type: 'COMPLETE_TASK',
+      leaderboard: 'game2',
+      points: 10,
+      token_hash: Buffer.from(TOKEN_HASH, 'hex'),
+      started_at: new Date(BEGIN),
+      expires_at: new Date(BEGIN + 300_000),
+    });
+    const job = (userId: string, tokenHash: string): CompletionJob => ({
+      kind: 'completion',
+      actionId: 'owned',
+      userId,
+      acceptedAt: BEGIN + 1,
+      tokenHash,
+      ip: null,
+      userAgent: null,
+      replyTo: 'nobody',
+    });
+    const outcome = async (one: CompletionJob) => (await ledger.apply([one])).items[0]?.outcome;
+    expect(await outcome(job('thief', TOKEN_HASH))).to.equal('not_yours');
+    expect(await outcome(job('owner', 'cd'.repeat(32)))).to.equal('token_mismatch');
+    expect(await db('ledger').where({ action_id: 'owned' })).to.deep.equal([]);
+    const accept = async (one: CompletionJob) =>
+      (await db.raw('select record_acceptance(?::jsonb) as told', [JSON.stringify(one)])).rows[0].told;
+    // It records no acceptance for another user, either.
+    expect(await accept(job('thief', TOKEN_HASH))).to.deep.equal({ status: 'not_yours' });
+    expect(await db('queued_completions').where({ action_id: 'owned' })).to.deep.equal([]);
+    expect(await outcome(job('owner', TOKEN_HASH))).to.equal('completed');
+  });
+
+  it('reaches a milestone of the score at its very points, and tells it', async () => {
+    const userId = 'climber';
+    await db('users').insert({ id: userId, username: userId, username_key: userId });
+    const unlocked: unknown[] = [];
+    for (const [n, points] of [90, 9, 1, 50].entries()) {
+      const job = signedJob(userId, `climb-${n}`, { points, leaderboard: 'game2', acceptedAt: BEGIN + n });
+      const [item] = (await ledger.apply([job])).items;
+      unlocked.push(item && 'unlocked' in item ? item.unlocked : undefined);
+    }
+    expect(unlocked).to.deep.equal([[], [], ['score-100'], []]);
+    expect(await db('achievements').where({ user_id: userId }).select('key', 'action_id')).to.deep.equal([
+      { key: 'score-100', action_id: 'climb-2' },
+    ]);
   });
 
   it('finds scores by their key, though its plans were made when the tables were known to be empty', async () => {
