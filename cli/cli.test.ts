@@ -2,11 +2,16 @@ import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { after, before } from 'mocha';
 import { redeemPasswordReset } from '../common/identity/password-resets.ts';
-import { createDatabase } from '../common/postgres.ts';
+import { createDatabase, type Database } from '../common/postgres.ts';
 import { ensureUser } from '../common/seed.ts';
 import { temporaryFolder } from '../test/support/run-folder.ts';
+import { eventually } from '../test/support/eventually.ts';
+import { signedJob } from '../test/support/jobs.ts';
 import { useStores } from '../test/support/stores.ts';
+import { useSystem } from '../test/support/system.ts';
+import { Ledger } from '../workers/completions/ledger.ts';
 
 const entry = join(import.meta.dirname, 'index.ts');
 
@@ -122,5 +127,51 @@ describe('laurel, the command line', function () {
     } finally {
       await db.destroy();
     }
+  });
+});
+
+describe('laurel, the command line, against running workers', function () {
+  this.timeout(60_000);
+  const stores = useStores();
+  const system = useSystem(stores, { api: 0 });
+  let folder: string;
+  const settings = () => ({ DATABASE_URL: stores.databaseUrl, REDIS_URL: stores.redis.url });
+  let db: Database;
+  before(async () => {
+    folder = await temporaryFolder('cli');
+    expect(system.workers).to.have.length(1);
+    db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 1 }, 'test');
+    await db('users').insert(['x', 'y'].map((id) => ({ id, username: id, username_key: id })));
+    await new Ledger(db).apply(['x', 'y'].map((id) => signedJob(id, `reconciled-${id}`)));
+  });
+  after(() => db.destroy());
+
+  it('reconciles, prints what was compared and what differed, and agrees the next time', async () => {
+    // Two users on two boards of four periods each, of which Redis has heard nothing yet.
+    const { code, stdout, stderr } = await laurel(['reconcile'], folder, settings());
+    expect(code, stderr).to.equal(0);
+    expect(stdout)
+      .to.match(/boards +compared +drifted\n +\d+ +16 +2\n/)
+      .and.include('differed for 2 users');
+    await eventually(
+      async () => {
+        const again = await laurel(['reconcile'], folder, settings());
+        expect(again.stdout)
+          .to.match(/ +\d+ +16 +0\n/)
+          .and.include('Redis agrees with Postgres.');
+      },
+      { timeoutMs: 20_000 },
+    );
+  });
+
+  it('replays the ledger, and ends with 1 where the scores are not what it says', async () => {
+    const right = await laurel(['replay'], folder, settings());
+    expect(right.code, right.stderr).to.equal(0);
+    expect(right.stdout).to.match(/^2 entries of \d+ users added up, 16 scores compared, 0 differ\./);
+    expect(right.stdout).to.include('The scores are what the ledger says.');
+    await db('scores').where({ user_id: 'x' }).limit(1).update({ score: 11 });
+    const wrong = await laurel(['replay'], folder, settings());
+    expect(wrong.code).to.equal(1);
+    expect(wrong.stdout).to.include('x on ');
   });
 });

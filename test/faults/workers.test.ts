@@ -159,6 +159,8 @@ describe('a job that stalls again and again', function () {
           const { body } = await call(system.api[0]!.url, 'GET', path, { token: player.token });
           expect(body.status).to.equal('completed');
         }, patience);
+        const metrics = await (await fetch(`${worker.url}/metrics`)).text();
+        expect(metrics).not.to.match(/laurel_jobs_total\{[^}]*outcome="failed"/);
       } finally {
         await worker.stop();
       }

@@ -50,6 +50,15 @@ describe('what administrators can look up', function () {
     expect((await read('/users?status=cheater')).status).to.equal(400);
   });
 
+  it('reads the audit log of a time', async () => {
+    await call(api(), 'PUT', '/admin/features/broadcast', { token: admin.token, body: { enabled: true } });
+    const of = async (query: string): Promise<number> =>
+      (await read(`/audit-log?action=feature.set&${query}`)).body.entries.length;
+    const [past, future] = [-60_000, 60_000].map((ms) => new Date(Date.now() + ms).toISOString());
+    expect([await of(`from=${past}`), await of(`from=${future}`)]).to.deep.equal([1, 0]);
+    expect([await of(`to=${past}`), await of(`to=${future}`)]).to.deep.equal([0, 1]);
+  });
+
   it('lists users by status, page by page', async () => {
     const cheater = await Player.join(api());
     await call(api(), 'POST', `/admin/users/${cheater.userId}/ban`, {

@@ -79,6 +79,17 @@ describe('operators', () => {
       expect((await ask('GET', style!)).headers['content-type'], style).to.match(/^text\/css/);
     });
 
+    it('is refused to a page of another site, also to one whose browser names no origin', async () => {
+      for (const site of ['cross-site', 'same-site']) {
+        const response = await submit(
+          { username: 'operator', password: PASSWORD },
+          { 'sec-fetch-site': site },
+        );
+        expect(response.status, site).to.equal(403);
+        expect(response.headers.getSetCookie(), site).to.deep.equal([]);
+      }
+    });
+
     it('gives an administrator a cookie that no script reads and no other site sends', async () => {
       const response = await submit({ username: 'operator', password: PASSWORD });
       expect([response.status, response.headers.get('location')]).to.deep.equal([303, '/admin']);

@@ -106,7 +106,14 @@ describe('logins', function () {
     await db('sessions')
       .where({ id: sessionOf(revoked.token) })
       .update({ revoked_at: db.raw(`now() - interval '25 hours'`) });
+    const reset = { user_id: live.userId, created_by: 'cli' };
+    await db('password_resets').insert({
+      ...reset,
+      token_hash: Buffer.from('past'),
+      expires_at: db.raw(`now() - interval '1 s'`),
+    });
     expect(await expireLogins(db, 60)).to.equal(1);
+    expect(await db('password_resets')).to.deep.equal([]);
     expect(await left()).to.deep.equal([true, false, false]);
     expect(await tokensOf(revoked)).to.have.length(0);
     expect(await tokensOf(live)).to.have.length(2);

@@ -11,7 +11,7 @@ import { signedJob } from '../../test/support/jobs.ts';
 import { useStores } from '../../test/support/stores.ts';
 import { seed } from '../../test/support/system.ts';
 import { Ledger } from './ledger.ts';
-import { crossed } from './milestones.ts';
+import { Milestones } from './milestones.ts';
 import { Publisher } from './publisher.ts';
 import { RankRecorder } from './rank-recorder.ts';
 
@@ -68,25 +68,31 @@ describe('what workers tell of completions', () => {
     expect(await redis.get(key)).to.equal(null);
   });
 
-  it('are places that somebody enters, the best of them, and not those held before', () => {
-    const move = (previous: number | null, current: number | null) =>
-      crossed({
-        previous,
-        current,
-        userId: 'a',
-        board: { leaderboard: 'x', period: 'all', startsAt: 0, endsAt: null },
-      });
-    expect([
-      move(null, 1),
-      move(null, 2),
-      move(11, 10),
-      move(10, 9),
-      move(4, 3),
-      move(2, 1),
-      move(1, 1),
-      move(101, 100),
-      move(null, 101),
-      move(3, null),
-    ]).to.deep.equal([1, 3, 10, undefined, 3, 1, undefined, 100, undefined, undefined]);
+  it('are places that somebody enters, the best of them, and not those held before', async () => {
+    const board = { leaderboard: 'x', period: 'all' as const, startsAt: 0, endsAt: null };
+    const moves: (readonly [number | null, number | null])[] = [
+      [null, 1],
+      [11, 10],
+      [10, 9],
+      [4, 3],
+      [3, 2],
+      [1, 1],
+      [101, 100],
+      [null, 101],
+      [3, null],
+    ];
+    const steps = moves.map(([previous, current], n) => ({ board, userId: `mover-${n}`, previous, current }));
+    const milestones = new Milestones(redis);
+    const entered = (await milestones.firstEntries(steps)).map(({ previous, current }) => [
+      previous,
+      current,
+    ]);
+    expect(entered).to.deep.equal([
+      [null, 1],
+      [11, 10],
+      [4, 3],
+      [101, 100],
+    ]);
+    expect(await milestones.firstEntries(steps), 'the second time').to.deep.equal([]);
   });
 });

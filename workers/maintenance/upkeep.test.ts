@@ -9,7 +9,7 @@ import { JobSignatures } from '../../common/job-signatures.ts';
 import { signedJob, testSignatures } from '../../test/support/jobs.ts';
 import { useStores } from '../../test/support/stores.ts';
 import { ACTION_TOKEN_SECRET, seed } from '../../test/support/system.ts';
-import { SetAside } from '../completions/set-aside.ts';
+import { readRow, SetAside } from '../completions/set-aside.ts';
 import { sweepQueued } from './sweep.ts';
 import { dropOldJobs, forgetKeys } from './upkeep.ts';
 
@@ -87,5 +87,28 @@ describe('upkeep', () => {
     const ended = AbortSignal.timeout(10_000);
     expect(await sweepQueued({ db, queues, signatures, aside, signal: ended })).to.equal(count);
     expect(await queues.partitions[0]!.getWaitingCount()).to.equal(count);
+  });
+
+  it('takes no row that names another user than its job, or another action', () => {
+    const payload = signedJob('a', 'its-own');
+    const row = { actionId: 'its-own', userId: 'a', payload, acceptedAt: 1 };
+    expect(readRow(row, testSignatures)).to.deep.equal(payload);
+    expect(readRow({ ...row, userId: 'b' }, testSignatures)).to.equal('unreadable');
+    expect(readRow({ ...row, actionId: 'other' }, testSignatures)).to.equal('unreadable');
+    expect(readRow({ ...row, payload: { ...payload, acceptedAt: 2 } }, testSignatures)).to.equal('unsigned');
+  });
+
+  it('frees the place of a completion that is set aside among the open ones', async () => {
+    const reasons: string[] = [];
+    const aside = new SetAside({ db, redis, log, onSetAside: (reason) => reasons.push(reason) });
+    await redis.zadd(redis.names.openActions('a'), Date.now() + 60_000, 'unfit');
+    await redis.set(redis.names.action('a', 'unfit'), 'pending');
+    await aside.job(signedJob('a', 'unfit'), new Error('out of range'));
+    expect(reasons).to.deep.equal(['refused']);
+    expect(await redis.zcard(redis.names.openActions('a'))).to.equal(0);
+    expect(await redis.get(redis.names.action('a', 'unfit'))).to.equal(null);
+    expect(await db('queued_completions').where({ action_id: 'unfit' }).pluck('dead_reason')).to.deep.equal([
+      'out of range',
+    ]);
   });
 });

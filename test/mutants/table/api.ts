@@ -320,14 +320,6 @@ export const api: readonly Mutant[] = [
     grep: 'with bodies',
   },
   {
-    file: 'api/http/body.ts',
-    search: "unpacker.on('error', () => undefined);",
-    replace: '',
-    breaks: 'a packed body that breaks off ends the process',
-    tests: ['test/security/cut-requests.test.ts'],
-    grep: 'packed, with more behind',
-  },
-  {
     file: 'api/http/validate.ts',
     search: 'if (key === POISONOUS) throw',
     replace: 'if (false as boolean) throw',
@@ -781,13 +773,6 @@ export const api: readonly Mutant[] = [
     search: "!== 'failed') throw onlyRetries();",
     replace: "=== 'none') throw onlyRetries();",
     breaks: 'operators run completed jobs again',
-    tests: ['test/flows/operators.test.ts'],
-  },
-  {
-    file: 'api/admin/bull-board.ts',
-    search: "if (ctx.method !== 'PUT' || !queue) throw onlyRetries();",
-    replace: 'if (!queue) throw onlyRetries();',
-    breaks: 'a job is retried by other methods',
     tests: ['test/flows/operators.test.ts'],
   },
   {

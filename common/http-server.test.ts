@@ -1,0 +1,37 @@
+import { once } from 'node:events';
+import { connect, type AddressInfo } from 'node:net';
+import { expect } from 'chai';
+import { createHttpServer } from './http-server.ts';
+
+describe('createHttpServer', () => {
+  it('keeps idle connections as long as it is told, and says so to clients', async () => {
+    const server = createHttpServer((_request, response) => response.end('ok'), { KEEP_ALIVE_SECONDS: 75 });
+    // AWS's load balancers keep theirs for 60 s: a server must not close first, nor while headers arrive.
+    expect(server.keepAliveTimeout).to.equal(75_000);
+    expect(server.headersTimeout).to.be.above(server.keepAliveTimeout);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    try {
+      const answer = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+      expect(await answer.text()).to.equal('ok');
+      expect(answer.headers.get('keep-alive')).to.equal('timeout=75');
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  });
+
+  it('has somebody to hear of a broken connection, as long as it lives', async () => {
+    const server = createHttpServer(() => undefined, { KEEP_ALIVE_SECONDS: 75 });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    const [socket] = await once(server, 'connection');
+    socket.removeAllListeners('clientError');
+    const own = socket.listeners('error').length;
+    client.destroy();
+    server.closeAllConnections();
+    server.close();
+    expect(own).to.be.above(1); // Node's own, and ours, which stays after an upgrade
+  });
+});
