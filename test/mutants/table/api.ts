@@ -213,7 +213,7 @@ export const api: readonly Mutant[] = [
     replace: 'MINUTE * 2 ^ (level - 1)',
     breaks: 'blocks grow beyond an hour',
     tests: ['test/security/limits.test.ts'],
-    grep: 'blocks whoever goes on',
+    grep: 'up to an hour',
   },
   {
     file: 'api/admission/lua/admit.lua',
