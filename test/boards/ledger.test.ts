@@ -264,6 +264,27 @@ describe('the ledger and the scores', function () {
   });
 
   describe('when an entry is taken back', () => {
+    it('give no place: a completion that was taken back before its rank was written down', async () => {
+      const [player] = await join('p');
+      const played = await play(player!, 10);
+      await correct({ userId: player!, reverses: played.transactionId });
+      await ledger.recordRanks([[played.actionId, null, 1, 1]]);
+      expect(await db('achievements').where({ user_id: player })).to.deep.equal([]);
+    });
+
+    it('leave nothing, taken back one after the other', async () => {
+      const [player] = await join('p');
+      const entries = [await play(player!, 10), await play(player!, 20), await play(player!, 40)];
+      for (const [entry, left] of [
+        [entries[0]!, 60],
+        [entries[1]!, 40],
+        [entries[2]!, undefined],
+      ] as const) {
+        await correct({ userId: player!, reverses: entry.transactionId });
+        expect((await scoresOf(player!))['game1:all:1970-01-01']?.[0]).to.equal(left);
+      }
+    });
+
     it('are as if it had never been: scores, periods, times and rows', async () => {
       const [player] = await join('p');
       await play(player!, 50, 'game1', instants[0]);

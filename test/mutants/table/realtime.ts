@@ -27,13 +27,6 @@ export const realtime: readonly Mutant[] = [
     grep: 'at most ten updates',
   },
   {
-    file: 'realtime/boards/board-feed.ts',
-    search: 'this.#turnTimer = setTimeout(() => this.resync(), wait).unref();',
-    replace: '',
-    breaks: 'who watches a day sees yesterday’s board until somebody plays',
-    tests: ['test/live/midnight.test.ts'],
-  },
-  {
     file: 'realtime/boards/fan-out.ts',
     search: 'if (job.deliveries.length > 0) this.#jobs.push(job);',
     replace: 'if (job.deliveries.length > 0) this.#jobs.unshift(job);',
