@@ -194,14 +194,6 @@ export const realtime: readonly Mutant[] = [
   },
   {
     file: 'realtime/sockets/create-sockets.ts',
-    search: 'if (connects === 1 && isOfMainNamespace(data)) return;',
-    replace: 'return;',
-    breaks: 'a connection connects again and again',
-    tests: ['test/live/admission.test.ts'],
-    grep: 'at its second CONNECT',
-  },
-  {
-    file: 'realtime/sockets/create-sockets.ts',
     search: 'const problem = !originAllowed(request, allows)',
     replace: 'const problem = (false as boolean)',
     breaks: 'any page opens sockets',

@@ -71,7 +71,8 @@ export const workers: readonly Mutant[] = [
     search: '!signatures.verify(payload)) break;',
     replace: 'false) break;',
     breaks: 'jobs that others wrote into Redis are taken along',
-    tests: ['test/faults/poison.test.ts'],
+    tests: ['workers/completions/partition-processor.test.ts'],
+    grep: 'is applied in order',
   },
   {
     file: 'workers/completions/partition-processor.ts',
