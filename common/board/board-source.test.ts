@@ -251,6 +251,23 @@ describe('BoardSource', () => {
     );
   });
 
+  it('BoardIndex raises the version for the tenth place, and not for the eleventh', async () => {
+    await redis.flushall();
+    await index.markComplete(board, (await index.begin(board))!);
+    let at = board.startsAt;
+    const put = async (place: number, score: number): Promise<number> => {
+      const step = { userId: `border-${place}`, score, reachedAt: (at += 1) };
+      await index.apply([{ board, steps: [step] }]);
+      return (await index.page(board, 0, 0)).version;
+    };
+    let version = 0;
+    for (let place = 1; place <= 12; place += 1) version = await put(place, 200 - 10 * place);
+    expect(await put(11, 91), 'the eleventh').to.equal(version);
+    expect(await put(10, 101), 'the tenth').to.equal(version + 1);
+    expect(await put(12, 102), 'another one is the tenth').to.equal(version + 2);
+    expect(await put(10, 103), 'and is so no more').to.equal(version + 3);
+  });
+
   it('BoardIndex tells the ranks of those near the top, as it tells them of each step', async () => {
     const crowd = Array.from({ length: 130 }, (_, i) => ({
       userId: `u${i}`,

@@ -135,6 +135,13 @@ describe('seasons', () => {
       ['fifty', 50],
       ['thirty', 30],
     ]);
+    const path = `/leaderboards/game2?period=daily&date=${date}&limit=1`;
+    const first = await call(api(), 'GET', path);
+    const second = await call(api(), 'GET', `${path}&cursor=${first.body.nextCursor}`);
+    expect([first, second].map(({ body: page }) => page.entries[0].userId)).to.deep.equal([
+      'fifty',
+      'thirty',
+    ]);
   });
 
   it('waits with closing for what was accepted and is not applied', async () => {

@@ -161,7 +161,7 @@ describe('connections', () => {
     const outcomes = await Promise.all(rush.map(({ handshake }) => handshake));
     const refused = outcomes.filter(({ code }) => code !== 'connected');
     expect(refused).not.to.be.empty;
-    expect(refused.length).to.be.below(10);
+    expect(refused.length).to.be.at.most(3); // seven turns fit into the burst and the two seconds' wait
     for (const { code, retryAfterMs } of refused) {
       expect(code).to.equal('RATE_LIMITED');
       expect(retryAfterMs).to.be.above(0);
@@ -206,7 +206,7 @@ describe('connections', () => {
     const answers = await Promise.all(
       Array.from({ length: 150 }, () => listener.ask('leave:leaderboard', { leaderboard: 'global' })),
     );
-    expect(answers.filter(({ ok }) => ok)).not.to.be.empty;
+    expect(answers.filter(({ ok }) => ok).length).to.be.at.least(99);
     expect(answers.filter(({ code }) => code === 'RATE_LIMITED')).not.to.be.empty;
     expect(listener.socket.connected).to.equal(true);
   });
