@@ -7,7 +7,7 @@ import { Clock } from '../common/clock.ts';
 import type { Config } from '../common/config.ts';
 import { ActionAnnouncer, EventListener } from '../common/events.ts';
 import { Features } from '../common/features.ts';
-import { createHealth } from '../common/health.ts';
+import { createHealth, type Health } from '../common/health.ts';
 import { AccessTokens } from '../common/identity/access-tokens.ts';
 import { ActionTokens } from '../common/identity/action-tokens.ts';
 import { JobSignatures } from '../common/job-signatures.ts';
@@ -70,6 +70,8 @@ export interface ApiOptions {
 export interface Api {
   /** Answers requests; the caller listens. */
   readonly handle: RequestListener;
+  /** Is part of `handle`. */
+  readonly health: Health;
   close(): Promise<void>;
 }
 
@@ -270,6 +272,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     () => [...clock.warnings, ...risks()],
   );
   return {
+    health,
     handle: (request, response) => {
       if (!health.handle(request, response)) answer(request, response);
     },

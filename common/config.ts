@@ -90,7 +90,7 @@ export const variables = {
     0,
     65535,
   ),
-  HOST: text('Address to listen on.', '0.0.0.0'),
+  HOST: text('Address to listen on. `npm start` listens on 127.0.0.1 unless this is set.', '0.0.0.0'),
   KEEP_ALIVE_SECONDS: int(
     'How long an idle connection of HTTP stays open, seconds: longer than the proxy in front keeps its own (an AWS ALB: 60), or it sends requests into connections that close.',
     65,

@@ -8,6 +8,8 @@ export type Check = () => Promise<boolean | string> | boolean | string;
 
 /** The routes that every tier answers to its operators: is it alive, can it serve, and its figures. */
 export interface Health {
+  /** What `/metrics` shows. */
+  readonly registry: Metrics['registry'];
   /** @returns false when the path is none of them */
   handle(request: IncomingMessage, response: ServerResponse): boolean;
 }
@@ -55,6 +57,7 @@ export function createHealth(
     });
   };
   return {
+    registry: metrics.registry,
     handle(request, response) {
       const path = request.url?.split('?')[0];
       if (path === '/healthz') json(response, 200, { status: 'alive' });

@@ -49,4 +49,20 @@ export function createMetrics(tier: string) {
   };
 }
 
+/**
+ * The figures of tiers that share a process, as one page: what several of them have is named once, and told apart by its `tier`.
+ */
+export async function pageOf(registries: readonly Registry[]): Promise<string> {
+  const metrics = new Map<string, string>();
+  for (const registry of registries) {
+    for (const block of (await registry.metrics()).split(/^(?=# HELP )/m)) {
+      const [help = '', type = '', ...samples] = block.trimEnd().split('\n');
+      if (help === '') continue;
+      const known = metrics.get(help) ?? `${help}\n${type}`;
+      metrics.set(help, [known, ...samples].join('\n'));
+    }
+  }
+  return `${[...metrics.values()].join('\n\n')}\n`;
+}
+
 export type Metrics = ReturnType<typeof createMetrics>;

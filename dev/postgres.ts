@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chown, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type pg from 'pg';
@@ -45,6 +45,7 @@ export async function createPostgresServer(
   const home = join(folder, 'postgres');
   const runAs = await userFor(home);
   if (runAs) {
+    await letThrough(folder, runAs);
     await requireTraversable(folder, runAs);
     await requireTraversable(dirname(binaries.postgres), runAs);
   }
@@ -252,6 +253,14 @@ async function idOf(name: string): Promise<User | undefined> {
   } catch {
     return undefined;
   }
+}
+
+/** A data folder of root's that is closed to others is opened to PostgreSQL's user, and to nobody else. */
+async function letThrough(folder: string, as: User): Promise<void> {
+  const { mode, uid, gid } = await stat(folder);
+  if (uid !== 0 || gid !== 0 || (mode & 0o001) !== 0) return;
+  await chown(folder, 0, as.gid);
+  await chmod(folder, (mode & 0o700) | 0o010);
 }
 
 /**

@@ -1,5 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, mkdir } from 'node:fs/promises';
+import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
@@ -34,6 +35,17 @@ export async function findRedis(path = process.env['PATH'] ?? ''): Promise<strin
   );
 }
 
+/** The password of the Redis of a data folder, made at the first start. Only the folder's owner can read it. */
+export async function redisPassword(folder: string): Promise<string> {
+  const file = join(folder, 'redis.password');
+  const known = await readFile(file, 'utf8').catch(() => '');
+  if (known !== '') return known;
+  const password = randomBytes(24).toString('hex');
+  await writeFile(`${file}.new`, password, { mode: 0o600 });
+  await rename(`${file}.new`, file);
+  return password;
+}
+
 /**
  * A private Redis under `<folder>/redis`, on the loopback interface, that keeps what it has been told: the
  * append-only file is synced every second, so a crash of the machine loses at most one second.
@@ -41,17 +53,23 @@ export async function findRedis(path = process.env['PATH'] ?? ''): Promise<strin
  *
  * @throws StackError if no Redis is installed
  */
-export async function createRedisServer(folder: string, options: ServerOptions = {}): Promise<RedisServer> {
+export async function createRedisServer(
+  folder: string,
+  { password, ...options }: ServerOptions & { readonly password?: string } = {},
+): Promise<RedisServer> {
   const program = await findRedis();
   const home = join(folder, 'redis');
   await mkdir(home, { recursive: true, mode: 0o700 });
+  const config = password === undefined ? shipped : await writeConfig(home, password);
+  const urlOf = (port: number): string =>
+    `redis://${password === undefined ? '' : `:${password}@`}127.0.0.1:${port}`;
   const server = new ServerProcess(
     {
       name: 'Redis',
       home,
       logFile: join(folder, 'redis.log'),
       stopSignal: 'SIGTERM', // the same as SHUTDOWN, and needs no connection
-      command: (port) => ({ file: program, args: redisArguments(port, home) }),
+      command: (port) => ({ file: program, args: redisArguments(config, port, home) }),
       check: (port, pid) => checkRedis(urlOf(port), pid),
     },
     options,
@@ -72,11 +90,17 @@ export async function createRedisServer(folder: string, options: ServerOptions =
   };
 }
 
-function urlOf(port: number): string {
-  return `redis://127.0.0.1:${port}`;
+const shipped = fileURLToPath(new URL('../deploy/redis.conf', import.meta.url));
+
+/** The shipped settings and the password, which would be anybody's to read among the arguments. @returns the file */
+async function writeConfig(home: string, password: string): Promise<string> {
+  const file = join(home, 'redis.conf');
+  await rm(file, { force: true }); // an existing file would keep its own mode
+  await writeFile(file, `include ${JSON.stringify(shipped)}\nrequirepass ${password}\n`, { mode: 0o600 });
+  return file;
 }
 
-function redisArguments(port: number, home: string): string[] {
+function redisArguments(config: string, port: number, home: string): string[] {
   const settings: Record<string, string> = {
     port: String(port),
     bind: '127.0.0.1',
@@ -85,7 +109,6 @@ function redisArguments(port: number, home: string): string[] {
     // macOS cannot tell us another process's working directory, so there the arguments must stay readable.
     ...(process.platform === 'darwin' ? { 'set-proc-title': 'no' } : {}),
   };
-  const config = fileURLToPath(new URL('../deploy/redis.conf', import.meta.url));
   return [config, ...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])];
 }
 

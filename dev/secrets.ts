@@ -15,7 +15,7 @@ const FILE = 'secrets.json';
 /** Reads the secrets in a data folder, or makes them. Only their owner can read the file. */
 export function loadSecrets(dataDir: string): DevSecrets {
   const path = join(dataDir, FILE);
-  mkdirSync(dataDir, { recursive: true });
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   if (existsSync(path)) {
     try {
       const known = JSON.parse(readFileSync(path, 'utf8')) as DevSecrets;

@@ -8,6 +8,7 @@ import { Redis } from 'ioredis';
 import pg from 'pg';
 import { eventually } from '../test/support/eventually.ts';
 import { temporaryFolder } from '../test/support/run-folder.ts';
+import { checkRedis } from './redis.ts';
 import { inspectProcess, serversIn } from './processes.ts';
 import { ServerProcess } from './server.ts';
 import { startStack, StackError, type Stack } from './stack.ts';
@@ -122,7 +123,15 @@ describe('startStack', function () {
     expect(config).to.include('yes').and.to.include('everysec');
     expect(await redis(redisUrl, (client) => client.config('GET', 'bind'))).to.include('127.0.0.1');
 
-    expect((await stat(join(dataDir, 'postgres.password'))).mode & 0o777).to.equal(0o600);
+    for (const secret of ['postgres.password', 'redis.password', 'redis/redis.conf'])
+      expect((await stat(join(dataDir, secret))).mode & 0o777, secret).to.equal(0o600);
+    expect((await stat(dataDir)).mode & 0o007, 'others').to.equal(0);
+    for (const store of ['postgres', 'redis'])
+      expect((await stat(join(dataDir, store))).mode & 0o777, store).to.equal(0o700);
+    const open = new URL(redisUrl);
+    open.password = '';
+    const unnamed: unknown = await checkRedis(open.href).catch((error: unknown) => error);
+    expect(String(unnamed)).to.include('NOAUTH');
     const withoutPassword = new URL(databaseUrl);
     withoutPassword.password = 'wrong';
     const refused: unknown = await query(withoutPassword.href, 'select 1').catch((error: unknown) => error);

@@ -1,11 +1,11 @@
-import { chmod, mkdir, readFile, realpath, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, realpath, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { withoutPassword } from '../common/postgres-address.ts';
 import { codeOf, messageOf, StackError } from './errors.ts';
 import { acquireLock } from './lock.ts';
 import { checkPostgres, createPostgresServer } from './postgres.ts';
-import { checkRedis, createRedisServer, findRedis } from './redis.ts';
+import { checkRedis, createRedisServer, findRedis, redisPassword } from './redis.ts';
 import type { Log } from './server.ts';
 
 export { StackError } from './errors.ts';
@@ -76,7 +76,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     };
     const startRedis = async () => {
       if (redisUrl !== undefined) return requireRedis(redisUrl);
-      const server = await createRedisServer(folder, { port: ports.redis, keepAlive: true, log });
+      const server = await createRedisServer(folder, {
+        port: ports.redis,
+        keepAlive: true,
+        log,
+        password: await redisPassword(folder),
+      });
       stops.push(() => server.stop());
       await server.start();
       return server;
@@ -112,13 +117,18 @@ async function bothOrError<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> 
   return [await a, await b];
 }
 
+/** By which a folder of an earlier run is known. */
+const ownFiles = new Set(['secrets.json', 'stack.json', 'postgres.password']);
+
 /** @returns the folder's real path, by which its servers can be recognised */
 async function prepareFolder(dataDir: string): Promise<string> {
   try {
-    const created = await mkdir(dataDir, { recursive: true });
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
     const folder = await realpath(dataDir);
-    // As root, PostgreSQL runs as another user, who must get through; its own folder below is closed.
-    if (created !== undefined) await chmod(folder, process.getuid?.() === 0 ? 0o711 : 0o700);
+    const { mode, uid } = await stat(folder);
+    // Only folders that Laurel has made itself, or used before: DATA_DIR may be anything.
+    const isOurs = uid === process.getuid?.() && (await readdir(folder)).some((name) => ownFiles.has(name));
+    if (isOurs && (mode & 0o007) !== 0 && (mode & 0o1000) === 0) await chmod(folder, mode & 0o770);
     return folder;
   } catch (error) {
     throw new StackError(`The data folder ${dataDir} cannot be used: ${messageOf(error)}`);

@@ -6,12 +6,14 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { resolve } from 'node:path';
 import { multistream, pino } from 'pino';
+import { Registry } from 'prom-client';
 import { createApi } from '../api/create-api.ts';
 import { ConfigError, loadConfig, type Config } from '../common/config.ts';
 import { closeServer, listen } from '../common/health.ts';
 import { createHttpServer } from '../common/http-server.ts';
 import { endOnUncaughtError } from '../common/last-resort.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
+import { pageOf } from '../common/metrics.ts';
 import { createDatabase, withMigrationPool } from '../common/postgres.ts';
 import { ensureDemoPlayer, ensureUser, NameBelongsToAnother, seedCatalog } from '../common/seed.ts';
 import { Shutdown, shutDownOnSignal } from '../common/shutdown.ts';
@@ -32,7 +34,8 @@ const developmentOrigins = ['localhost', '127.0.0.1', '[::1]'].map((host) => `ht
 
 async function start(): Promise<void> {
   // Wrong settings are told before anything is started; the stores' addresses come later.
-  const given = loadConfig(process.env);
+  // A demonstration with known passwords is this machine's own, unless somebody says otherwise.
+  const given = loadConfig({ HOST: '127.0.0.1', ...definedOnly(process.env) });
   const dataDir = resolve(given.DATA_DIR);
   const secrets = loadSecrets(dataDir);
   const log = createStartLogger(dataDir, given);
@@ -95,7 +98,15 @@ async function run(
   const realtime = await createRealtime(config, log.child({ tier: 'realtime' }));
 
   realtime.attach(server);
+  const registries = [api, workers, realtime].map(({ health }) => health.registry);
   handle = (request, response) => {
+    if (request.url?.split('?')[0] === '/metrics') {
+      void pageOf(registries).then(
+        (page) => response.writeHead(200, { 'content-type': Registry.PROMETHEUS_CONTENT_TYPE }).end(page),
+        () => response.writeHead(500).end(),
+      );
+      return;
+    }
     if (!realtime.handle(request, response)) api.handle(request, response);
   };
   shutdown.defer('server', () => closeServer(server, 500));
@@ -135,7 +146,7 @@ async function seed(config: Config, adminPassword: string): Promise<void> {
 
 /** Everything goes to a file; what needs a person also goes to the terminal. */
 function createStartLogger(dataDir: string, config: Config): Logger {
-  mkdirSync(dataDir, { recursive: true });
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const dest = resolve(dataDir, 'laurel.log');
   const file = pino.destination({ dest, mode: 0o600, sync: true }); // it is there at once, and whole when the process ends
   chmodSync(dest, 0o600); // one of an earlier version was open to all

@@ -362,7 +362,17 @@ describe('the image, built by hand from its Dockerfile', function () {
     });
 
     it('keeps figures inside, and refuses in the API’s form', async () => {
-      expect((await fetch(`${url()}/metrics`)).status).to.equal(404);
+      for (const path of ['metrics', 'readyz', 'healthz', 'readyz?x', '%72eadyz', '/readyz'])
+        expect((await fetch(`${url()}/${path}`)).status, path).to.equal(404);
+      const page = await fetch(`${url()}/openapi.json`, { headers: { 'accept-encoding': 'gzip' } });
+      expect(page.headers.get('content-encoding')).to.equal('gzip');
+      expect(page.headers.get('vary')).to.match(/accept-encoding/i);
+      const etag = page.headers.get('etag') ?? '';
+      const again = await fetch(`${url()}/openapi.json`, {
+        headers: { 'accept-encoding': 'gzip', 'if-none-match': etag },
+      });
+      expect([etag !== '', again.status]).to.deep.equal([true, 304]);
+      expect((await fetch(`${url()}/admin`)).headers.get('content-encoding')).to.equal(null);
       const large = await fetch(`${url()}/api/v1/auth/login`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },

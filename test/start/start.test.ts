@@ -1,5 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { stat } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -34,7 +36,6 @@ describe('npm start', function () {
       env: {
         PATH: process.env['PATH'],
         HOME: process.env['HOME'],
-        HOST: '127.0.0.1',
         PORT: '0',
         DATA_DIR: dataDir,
         ...env,
@@ -80,6 +81,21 @@ describe('npm start', function () {
     let url = await ready(first);
     for (const path of ['/healthz', '/readyz', '/', '/main.js', '/docs', '/admin']) {
       expect((await call(url, 'GET', `/${path}`)).status, path).to.equal(200);
+    }
+    expect((await stat(dataDir)).mode & 0o007, 'the data folder, for others').to.equal(0);
+    const figures = await (await fetch(`${url}/metrics`)).text();
+    for (const tier of ['api', 'workers', 'realtime'])
+      expect(figures).to.match(new RegExp(`^process_cpu_seconds_total\\{tier="${tier}"\\} `, 'm'));
+    expect(figures.match(/^# TYPE process_cpu_seconds_total /gm)).to.have.length(1);
+    const outside = Object.values(networkInterfaces())
+      .flat()
+      .find((at) => at && !at.internal && at.family === 'IPv4');
+    if (outside) {
+      const reached = await fetch(url.replace('localhost', outside.address)).then(
+        () => true,
+        () => false,
+      );
+      expect(reached, 'from other machines').to.equal(false);
     }
     const player = await Player.join(url);
     expect((await player.play(url, 'COMPLETE_MISSION', 'game1')).status).to.equal(200);
