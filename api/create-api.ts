@@ -218,6 +218,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
       admission,
       usernames,
       checkPassword,
+      sessions,
       avatarUrls: createAvatarUrlSchema(config.AVATAR_HOSTS),
       log,
     }),
@@ -251,6 +252,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
     writes: new IdempotentWrites(db),
     routes,
     authenticate: createAuthenticator({
+      sessions,
       accessTokens,
       tokenUsers,
       publicReads: config.PUBLIC_READS,

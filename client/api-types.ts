@@ -436,7 +436,7 @@ export interface paths {
     post?: never;
     /**
      * Erase my personal data
-     * @description For good: name, e-mail address, picture, friends and logins go; sums and archived standings stay under an anonymous name. Needs the password, or an access token of the last 15 minutes.
+     * @description For good: name, e-mail address, picture, friends and logins go; sums and archived standings stay under an anonymous name. Needs the password, or a login of the last 15 minutes.
      */
     delete: operations['eraseMe'];
     options?: never;
@@ -4379,7 +4379,7 @@ export interface operations {
           'application/json': components['schemas']['QueuedCompletion'];
         };
       };
-      /** @description `INVALID_REQUEST`: The request is not valid. `ACTION_TOKEN_MALFORMED`: The action token is malformed */
+      /** @description `INVALID_REQUEST`: The request is not valid. `ACTION_TOKEN_MALFORMED`: The action token is malformed. `UNKNOWN_LEADERBOARD`: Unknown leaderboard */
       400: {
         headers: {
           RateLimit: components['headers']['RateLimit-optional'];

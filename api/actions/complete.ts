@@ -1,4 +1,5 @@
 import Joi from 'joi';
+import { mayView } from '../../common/board/visibility.ts';
 import { tokenHash } from '../../common/identity/action-tokens.ts';
 import { tokenExpired } from '../admission/admission.ts';
 import { Problem } from '../http/problem.ts';
@@ -44,10 +45,12 @@ export function completeRoute({
       'ACTION_TOKEN_EXPIRED',
       'ACTION_TOKEN_NOT_YOURS',
       'ACTION_NOT_FOUND',
+      'UNKNOWN_LEADERBOARD',
     ],
     async handle(input) {
       mustBeOpen(features);
-      const { userId } = signedIn(input).profile;
+      const { identity, profile } = signedIn(input);
+      const { userId } = profile;
       const { params, body, ip, userAgent } = input;
       const claims = actionTokens.verify(body.actionToken);
       if (claims === 'ACTION_TOKEN_MALFORMED')
@@ -66,6 +69,12 @@ export function completeRoute({
         throw new Problem('ACTION_TOKEN_NOT_YOURS', 'The action was started by another user.');
       }
       const board = catalog.leaderboard(claims.leaderboard);
+      // One that is not known here may be newer than what this process has read.
+      if (board && !mayView(board, identity))
+        throw new Problem(
+          'UNKNOWN_LEADERBOARD',
+          `There is no leaderboard ${JSON.stringify(claims.leaderboard)} any more. Your action does not count. GET /leaderboards lists them.`,
+        );
       const minDurationMs = catalog.actionType(claims.type)?.minDurationMs ?? 0;
       const answer = await completions.complete(
         {

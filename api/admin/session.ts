@@ -92,8 +92,8 @@ export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
     const identity = currentIdentity(said, profile);
     if (!identity) return undefined;
     if (identity.role !== 'admin') throw new Problem('FORBIDDEN', 'This is for administrators.');
-    if (fromCookie !== undefined && !(await sessions.isOpen(identity.userId, identity.sessionId)))
-      return undefined;
+    // A copy of the cookie is a bearer token as well.
+    if (!identity.outside && !(await sessions.isOpen(identity.userId, identity.sessionId))) return undefined;
     return identity;
   }
 

@@ -9,6 +9,7 @@ import {
 } from '../../common/identity/access-tokens.ts';
 import { currentIdentity } from '../../common/identity/access.ts';
 import type { TokenUser, TokenUsers } from '../../common/users/token-users.ts';
+import type { Sessions } from '../identity/sessions.ts';
 import { Problem, unavailable } from './problem.ts';
 import type { Access, Caller } from './route.ts';
 
@@ -16,6 +17,7 @@ export interface AuthenticateDeps {
   readonly accessTokens: AccessTokens;
   readonly tokenUsers: TokenUsers;
   readonly publicReads: boolean;
+  readonly sessions: Pick<Sessions, 'isOpen'>;
 }
 
 const bearer = /^Bearer +([^ ]+)$/i;
@@ -42,7 +44,7 @@ function toProblem(error: unknown, token: string): unknown {
 }
 
 /** Finds out who calls, by the bearer token, and whether they may. */
-export function createAuthenticator({ accessTokens, tokenUsers, publicReads }: AuthenticateDeps) {
+export function createAuthenticator({ accessTokens, tokenUsers, publicReads, sessions }: AuthenticateDeps) {
   const verify = jwt({
     // koa-jwt's types know text only; jsonwebtoken takes key objects, which spare it a parse at every call.
     secret: ((header: { alg: string; kid?: string }) =>
@@ -101,14 +103,35 @@ export function createAuthenticator({ accessTokens, tokenUsers, publicReads }: A
     return { identity: current, profile };
   }
 
-  /** @returns the caller; undefined for an anonymous one where that is allowed @throws 401, 403 or 404 */
-  return async function authenticate(ctx: Koa.Context, access: Access): Promise<Caller | undefined> {
+  /** An access token outlives its login by up to an hour. @throws UNAUTHENTICATED when the login has ended */
+  async function mustBeOpen({ identity }: Caller): Promise<void> {
+    if (identity.outside) return;
+    const isOpen = await sessions
+      .isOpen(identity.userId, identity.sessionId)
+      .catch((error: unknown) =>
+        Promise.reject(unavailable('The login cannot be looked up right now.', error)),
+      );
+    if (!isOpen)
+      throw new Problem('UNAUTHENTICATED', 'The login has ended. Sign in again.', { headers: challenge });
+  }
+
+  /**
+   * @param openLogin the login must not have ended; always asked of administrators
+   * @returns the caller; undefined for an anonymous one where that is allowed
+   * @throws 401, 403 or 404
+   */
+  return async function authenticate(
+    ctx: Koa.Context,
+    access: Access,
+    openLogin = false,
+  ): Promise<Caller | undefined> {
     const anonymous = ctx.get('authorization') === '';
     if (access === 'anyone' || (access === 'reader' && publicReads && anonymous)) return undefined;
     const caller = await identify(ctx);
     if (access === 'admin' && caller.identity.role !== 'admin') {
       throw new Problem('FORBIDDEN', 'This is for administrators.');
     }
+    if (openLogin || access === 'admin') await mustBeOpen(caller);
     return caller;
   };
 }

@@ -280,7 +280,7 @@ function serve(
   const checkBody = route.body && validator('body', route.body);
   return async (ctx) => {
     const ip = ctx.state['ip'] as string;
-    const caller = await authenticate(ctx, route.access).catch((error: unknown) => {
+    const caller = await authenticate(ctx, route.access, route.openLogin).catch((error: unknown) => {
       throw error instanceof Problem && ctx.get('authorization') !== '' ? refused.answer(error, ip) : error;
     });
     if (route.read) {

@@ -87,6 +87,8 @@ export interface Route {
   readonly read?: boolean;
   /** how dear it is under overload; `other` when not set */
   readonly sacrifice?: Sacrifice;
+  /** Refuses an access token whose login has ended: such a token goes on for play only. */
+  readonly openLogin?: true;
   readonly params?: Joi.ObjectSchema;
   readonly query?: Joi.ObjectSchema;
   readonly body?: Joi.ObjectSchema;

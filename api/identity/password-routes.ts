@@ -39,6 +39,7 @@ export function passwordRoutes(deps: PasswordDeps): Route[] {
       summary: 'Change my password',
       description: 'Ends every login, access tokens included, and answers with a new one for the caller.',
       access: 'player',
+      openLogin: true,
       body: Joi.object({
         current: givenPassword
           .description('the password until now')

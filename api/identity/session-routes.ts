@@ -28,6 +28,7 @@ export function sessionRoutes(deps: { sessions: Sessions; admission: AdmissionCo
       tag: 'Identity',
       summary: 'List my logins',
       access: 'player',
+      openLogin: true,
       read: true,
       responses: {
         200: {
@@ -64,6 +65,7 @@ export function sessionRoutes(deps: { sessions: Sessions; admission: AdmissionCo
       description:
         'Their refresh tokens and signing keys end at once, their access tokens within the hour. A change of password ends those at once, too.',
       access: 'player',
+      openLogin: true,
       responses: { 204: { description: 'Ended' } },
       problems,
       async handle(input) {
@@ -81,6 +83,7 @@ export function sessionRoutes(deps: { sessions: Sessions; admission: AdmissionCo
       summary: 'End one of my logins',
       description: 'Its refresh tokens and signing key end at once, its access tokens within the hour.',
       access: 'player',
+      openLogin: true,
       params: Joi.object({ sessionId: Joi.string().max(64).required() }),
       responses: { 204: { description: 'Ended' } },
       problems: [...problems, 'NOT_FOUND'],

@@ -224,11 +224,21 @@ export class Sessions {
 
   /** Whether a login of the user's has not ended. */
   async isOpen(userId: string, sessionId: string | undefined): Promise<boolean> {
-    if (sessionId === undefined) return false;
-    const session = await this.#db<{ id: string; user_id: string; revoked_at: Date | null }>('sessions')
+    return (await this.openedAt(userId, sessionId)) !== undefined;
+  }
+
+  /** When a login of the user's was opened, with the password; undefined when there is none, or when it has ended. */
+  async openedAt(userId: string, sessionId: string | undefined): Promise<Date | undefined> {
+    if (sessionId === undefined) return undefined;
+    const session = await this.#db<{
+      id: string;
+      user_id: string;
+      revoked_at: Date | null;
+      created_at: Date;
+    }>('sessions')
       .where({ id: sessionId, user_id: userId })
-      .first('revoked_at');
-    return session !== undefined && session.revoked_at === null;
+      .first('revoked_at', 'created_at');
+    return session?.revoked_at === null ? session.created_at : undefined;
   }
 
   /** Whether a signature was made with the key of a login that has not ended. */

@@ -3,6 +3,7 @@ import { achievementTitle } from '../../common/achievements.ts';
 import { GLOBAL_BOARD } from '../../common/board/board.ts';
 import { visibleBoard } from '../../common/board/visibility.ts';
 import type { Catalog } from '../../common/catalog.ts';
+import type { Identity } from '../../common/identity/access-tokens.ts';
 import { userIdPattern } from '../../common/ids.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Database } from '../../common/postgres.ts';
@@ -13,6 +14,7 @@ import { Problem } from '../http/problem.ts';
 import { route, signedIn, type Caller, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
 import { givenPassword } from '../identity/schemas.ts';
+import type { Sessions } from '../identity/sessions.ts';
 import type { PasswordCheck } from '../identity/sign-in.ts';
 import type { Users } from '../identity/users.ts';
 import { eraseUser } from './erasure.ts';
@@ -38,9 +40,10 @@ export interface UserDeps {
   readonly exports: Exports;
   readonly log: Logger;
   readonly checkPassword: PasswordCheck;
+  readonly sessions: Pick<Sessions, 'openedAt'>;
 }
 
-/** How old an access token may be that erases an account without its password, milliseconds. */
+/** How old a login may be that erases an account without its password, milliseconds. A refresh makes it no younger. */
 const ERASE_WITHIN_MS = 15 * 60_000;
 const noStore = { 'Cache-Control': 'no-store' };
 const userParams = Joi.object({ userId: Joi.string().pattern(userIdPattern).required() });
@@ -58,7 +61,18 @@ const readProblems = [
 const writeProblems = ['INVALID_REQUEST', 'RATE_LIMITED', 'UNAVAILABLE'] as const;
 
 export function userRoutes(deps: UserDeps): Route[] {
-  const { reads, exports, directory, users, friends, catalog, admission, usernames, checkPassword } = deps;
+  const {
+    reads,
+    exports,
+    directory,
+    users,
+    friends,
+    catalog,
+    admission,
+    usernames,
+    checkPassword,
+    sessions,
+  } = deps;
 
   /** @throws USER_NOT_FOUND */
   async function known(userId: string, caller?: Caller): Promise<UserProfile> {
@@ -72,6 +86,11 @@ export function userRoutes(deps: UserDeps): Route[] {
     const profile = await directory.find(userId);
     if (!profile || profile.erased) throw new Problem('USER_NOT_FOUND', 'There is no user of this id.');
     return profile;
+  }
+
+  async function isRecent({ userId, sessionId, issuedAt = 0 }: Identity): Promise<boolean> {
+    const openedAt = await sessions.openedAt(userId, sessionId);
+    return openedAt !== undefined && Date.now() - Math.min(openedAt.getTime(), issuedAt) <= ERASE_WITHIN_MS;
   }
 
   const presentSelf = async (profile: UserProfile) => ({
@@ -104,6 +123,7 @@ export function userRoutes(deps: UserDeps): Route[] {
       tag: 'Users',
       summary: 'Change my profile',
       access: 'player',
+      openLogin: true,
       body: Joi.object({
         username: usernames,
         avatarUrl: deps.avatarUrls.allow(null),
@@ -125,8 +145,9 @@ export function userRoutes(deps: UserDeps): Route[] {
       tag: 'Users',
       summary: 'Erase my personal data',
       description:
-        'For good: name, e-mail address, picture, friends and logins go; sums and archived standings stay under an anonymous name. Needs the password, or an access token of the last 15 minutes.',
+        'For good: name, e-mail address, picture, friends and logins go; sums and archived standings stay under an anonymous name. Needs the password, or a login of the last 15 minutes.',
       access: 'player',
+      openLogin: true,
       body: Joi.object({ password: givenPassword }),
       responses: { 204: { description: 'Erased' } },
       problems: [...writeProblems, 'FORBIDDEN', 'BAD_CREDENTIALS'],
@@ -137,7 +158,7 @@ export function userRoutes(deps: UserDeps): Route[] {
         const { password } = input.body;
         if (password !== undefined) await checkPassword(userId, password, input.ip);
         // A token that was stolen must not be enough, where there is something better to ask for.
-        else if (!identity.outside && Date.now() - (identity.issuedAt ?? 0) > ERASE_WITHIN_MS) {
+        else if (!identity.outside && !(await isRecent(identity))) {
           throw new Problem(
             'FORBIDDEN',
             'Erasing needs your password as {"password"}, or a sign-in of the last 15 minutes.',
@@ -154,6 +175,7 @@ export function userRoutes(deps: UserDeps): Route[] {
       tag: 'Users',
       summary: 'Export my data',
       access: 'player',
+      openLogin: true,
       read: true,
       responses: {
         200: {

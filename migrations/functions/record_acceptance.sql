@@ -1,7 +1,7 @@
 -- Makes a 202 durable: the action is queued, and the payload is kept until it has been applied.
 -- Returns {status, acceptedAt}: the action's status afterwards, and when the completion that counts was accepted (ms).
 -- The status is 'completed' when the worker was faster, 'not_yours' when the action is another user's, and null when
--- there is no such action, or not yet: a client-signed one has no row before it is applied.
+-- there is no such action. A client-signed one gets its row here, so that its id is this user's and no other's.
 create or replace function record_acceptance(job jsonb) returns jsonb language plpgsql as $$
 declare
   action actions;
@@ -9,6 +9,14 @@ begin
   -- An erasure waits for this lock and clears the payload, or has been done, and the payload is cleared here.
   if (select erased_at is not null from users where id = job ->> 'userId' for share) then
     job := (job - 'metadata') || '{"ip": null, "userAgent": null}';
+  end if;
+  if job -> 'client' is not null then
+    insert into actions (id, user_id, type, leaderboard, points, difficulty, status, source, started_at, expires_at, accepted_at, ip, user_agent)
+    select job ->> 'actionId', job ->> 'userId', c.type, c.leaderboard, c.points, c.difficulty, 'queued', 'client', at, at, at,
+      job ->> 'ip', job ->> 'userAgent'
+    from jsonb_to_record(job -> 'client') c(type text, leaderboard text, points integer, difficulty text),
+      from_epoch_ms((job ->> 'acceptedAt')::bigint) at
+    on conflict (id) do nothing;
   end if;
   select * into action from actions where id = job ->> 'actionId' for update;
   if action.user_id <> job ->> 'userId' then

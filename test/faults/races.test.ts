@@ -100,6 +100,32 @@ describe('a completion and what may cross its way', function () {
     expect((await owner.complete(api(), started.body)).status).to.equal(200);
   });
 
+  it('promises one id to one user: of many who sign it at once, every 202 counts', async () => {
+    // Of several partitions, because within one the queue takes an id once.
+    const players: Player[] = [];
+    while (players.length < 4) {
+      const player = await Player.join(api());
+      const partition = partitionOf(player.userId, 8);
+      if (!players.some(({ userId }) => partitionOf(userId, 8) === partition)) players.push(player);
+    }
+    for (let round = 0; round < 4; round += 1) {
+      const actionId = newId();
+      const answers = await Promise.all(
+        players.map((player) =>
+          player.completeSigned(api(), actionId, { headers: { prefer: 'respond-async' } }),
+        ),
+      );
+      for (const { status, body } of answers)
+        if (status !== 200 && status !== 202) expect(body.code).to.equal('ACTION_ID_TAKEN');
+      const promised = players.filter((_, i) => answers[i]!.status < 300);
+      expect(promised).to.have.length(1);
+      await eventually(async () => {
+        const { body } = await call(api(), 'GET', `/actions/${actionId}`, { token: promised[0]!.token });
+        expect(body.status).to.equal('completed');
+      });
+    }
+  });
+
   it('tells each of two users who signed the same id what became of the own completion', async () => {
     const PARTITIONS = 8;
     const first = await Player.join(api());

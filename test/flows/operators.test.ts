@@ -224,6 +224,9 @@ describe('operators', () => {
         headers: { cookie: own },
       });
       expect((await ask('GET', '/admin/queues/api/queues', { cookie: own })).status).to.equal(401);
+      const copy = { authorization: `Bearer ${own.slice('laurel_admin='.length)}` };
+      expect((await ask('GET', '/admin/queues/api/queues', copy)).status).to.equal(401);
+      expect((await ask('GET', '/api/v1/admin/features', copy)).status).to.equal(401);
       expect(response.status).to.equal(303);
       expect(response.headers.get('set-cookie')).to.match(
         /^laurel_admin=; path=\/admin; expires=Thu, 01 Jan 1970/,

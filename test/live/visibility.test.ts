@@ -126,6 +126,7 @@ describe('who may see a board', () => {
       turning: () => patch('turning', { visibility: 'private' }),
       leaving: () => call(api(), 'DELETE', '/admin/leaderboards/leaving', { token: admin.token }),
     };
+    const started = await player.start(api(), 'COMPLETE_TASK', 'turning');
     for (const key of ['turning', 'leaving'] as const) {
       const [watcher, operator] = [await connect(player), await connect(admin)];
       for (const one of [watcher, operator])
@@ -144,6 +145,8 @@ describe('who may see a board', () => {
         await admin.play(api(), 'COMPLETE_TASK', key);
         await eventually(() => expect(operator.of('leaderboard:update')).not.to.be.empty);
         expect(watcher.of('leaderboard:update')).to.deep.equal([]);
+        const completed = await player.complete(api(), started.body);
+        expect([completed.status, completed.body.code]).to.deep.equal([400, 'UNKNOWN_LEADERBOARD']);
       }
     }
   });

@@ -200,6 +200,41 @@ describe('logins', function () {
     expect(outcome(await me(player.token))).to.equal('200');
     expect(outcome(await erase(old, { password: PASSWORD }))).to.equal('204');
     const fresh = await Player.join(api());
+    // A refresh makes a token younger, and the login no younger.
+    const aged = await Player.join(api());
+    await db('sessions')
+      .where({ user_id: aged.userId })
+      .update({ created_at: db.raw(`now() - interval '16 min'`) });
+    const refreshed = await refresh(aged.refreshToken);
+    expect(outcome(await erase(refreshed.body.accessToken))).to.equal('403 FORBIDDEN');
     expect(outcome(await erase(fresh.token))).to.equal('204');
+  });
+
+  it('that have ended change nothing of the account, although their access tokens still play', async () => {
+    const player = await Player.join(api());
+    const { body: kept } = await login(player.username);
+    expect(
+      outcome(
+        await call(api(), 'POST', '/auth/logout', {
+          token: player.token,
+          body: { refreshToken: player.refreshToken },
+        }),
+      ),
+    ).to.equal('204');
+    for (const [method, path, body] of [
+      ['GET', '/auth/sessions'],
+      ['DELETE', '/auth/sessions'],
+      ['DELETE', `/auth/sessions/${sessionOf(kept.accessToken)}`],
+      ['POST', '/auth/password', { current: PASSWORD, new: 'a password of theirs' }],
+      ['PATCH', '/users/me', { username: `taken${process.pid}` }],
+      ['DELETE', '/users/me', {}],
+      ['DELETE', '/users/me', { password: PASSWORD }],
+      ['GET', '/users/me/export'],
+    ] as const) {
+      const answer = await call(api(), method, path, { token: player.token, ...(body && { body }) });
+      expect(outcome(answer), `${method} ${path}`).to.equal('401 UNAUTHENTICATED');
+    }
+    expect(outcome(await refresh(kept.refreshToken))).to.equal('200');
+    expect((await player.play(api())).status).to.equal(200);
   });
 });
