@@ -416,4 +416,12 @@ export const database: readonly Mutant[] = [
     tests: ['test/privacy/erasure.test.ts'],
     grep: 'clears addresses of what waits',
   },
+  {
+    file: 'migrations/functions/record_acceptance.sql',
+    search: "if job -> 'client' is not null then",
+    replace: 'if false then',
+    breaks: 'many users are promised one id',
+    tests: ['test/faults/races.test.ts'],
+    grep: 'promises one id to one user',
+  },
 ];
