@@ -48,7 +48,11 @@ function readEndpoints(dataDir: string): { databaseUrl?: string; redisUrl?: stri
       ...(typeof databaseUrl === 'string' && { databaseUrl }),
       ...(typeof redisUrl === 'string' && { redisUrl }),
     };
-  } catch {
-    return undefined; // nothing runs there, or it is somebody else's
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EACCES')
+      throw new ConfigError(
+        `${join(dataDir, 'endpoints.json')} belongs to another user. Run this as the user who runs \`npm start\`, or set DATABASE_URL and REDIS_URL.`,
+      );
+    return undefined; // nothing runs there
   }
 }

@@ -53,6 +53,11 @@ describe('loadConfig', () => {
       /JWT_SECRETS looks like a default/,
     ],
     [
+      'an address in place of a host of avatars',
+      { ...production, AVATAR_HOSTS: 'cdn.example.com,https://cdn.example.com/' },
+      /AVATAR_HOSTS must be host names, without https/,
+    ],
+    [
       'production without a database',
       { ...production, DATABASE_URL: '' },
       /DATABASE_URL is required in production/,

@@ -244,9 +244,12 @@ export const variables = {
     doc: 'Hosts on which avatars may be, as `cdn.example.com`. Not set: anywhere, and a player on a board can learn the addresses of those who look at it.',
     schema: lists
       .list()
-      .items(Joi.string().pattern(/^[a-z0-9.-]+(:\d+)?$/i))
-      .messages({ 'string.pattern.base': 'must be host names, without https:// and without a path' })
-      .default([]),
+      .default([])
+      .custom((hosts: string[], helpers) =>
+        hosts.every((host) => /^[a-z0-9.-]+(:\d+)?$/i.test(host))
+          ? hosts
+          : helpers.message({ custom: '{{#label}} must be host names, without https:// and without a path' }),
+      ),
   } as Variable<string[]>,
   PUBLIC_READS: flag('Boards may be read and watched without a token.', true),
   USER_PROVISIONING: oneOf('`auto` creates a user at the first sight of an outside token’s `sub`.', 'off', [

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { StackError } from './errors.ts';
+import { messageOf, StackError } from './errors.ts';
 
 /** What `npm start` makes once, so that sessions and tokens outlive a restart. */
 export interface DevSecrets {
@@ -12,13 +12,34 @@ export interface DevSecrets {
 
 const FILE = 'secrets.json';
 
+const usable = 'Set DATA_DIR to a folder of your own, or run as the user that owns this one.';
+
+/** @throws StackError when the data folder cannot be there */
+function makeFolder(dataDir: string): void {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new StackError(`The data folder ${dataDir} cannot be made: ${messageOf(error)}. ${usable}`);
+  }
+}
+
+/** @throws StackError when the file belongs to somebody else */
+function readOrExplain(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new StackError(`${path} cannot be read: ${messageOf(error)}. ${usable}`);
+  }
+}
+
 /** Reads the secrets in a data folder, or makes them. Only their owner can read the file. */
 export function loadSecrets(dataDir: string): DevSecrets {
   const path = join(dataDir, FILE);
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  makeFolder(dataDir);
   if (existsSync(path)) {
+    const text = readOrExplain(path);
     try {
-      const known = JSON.parse(readFileSync(path, 'utf8')) as DevSecrets;
+      const known = JSON.parse(text) as DevSecrets;
       if (
         [known.JWT_SECRETS, known.ACTION_TOKEN_SECRETS, known.ADMIN_PASSWORD].every(
           (secret) => typeof secret === 'string',
@@ -26,7 +47,7 @@ export function loadSecrets(dataDir: string): DevSecrets {
       )
         return known;
     } catch {
-      // Unreadable: said below.
+      // Not JSON: said below.
     }
     throw new StackError(
       `${path} does not hold Laurel's secrets. Delete it: new ones are made, and everybody signs in again.`,
