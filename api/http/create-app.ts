@@ -124,7 +124,7 @@ export function createApp(deps: AppDeps): RequestListener {
 
   const keptRefusals = new KeptRefusals({ shedder, requestIdOf });
 
-  app.on('error', (err: Error) => log.error({ err }, 'answering failed'));
+  app.on('error', (err: Error) => log[isOfConnection(err) ? 'debug' : 'error']({ err }, 'answering failed'));
 
   app.use(async (ctx, next) => {
     const stop = durations.startTimer();
@@ -132,10 +132,18 @@ export function createApp(deps: AppDeps): RequestListener {
     ctx.res.setHeader('X-Request-Id', requestId);
     const ip = ipOf(ctx.req);
     ctx.state['ip'] = ip;
+    const isReadable = hasPath(ctx);
+    // Whatever looks at the address from here on must find one.
+    if (!isReadable) ctx.req.url = '/';
     const section = sectionOf(ctx.path);
     ctx.state['section'] = section;
     for (const [name, value] of section === '' ? pageHeaders : headersOfApi) ctx.res.setHeader(name, value);
     try {
+      if (!isReadable)
+        throw new Problem(
+          'INVALID_REQUEST',
+          'The address cannot be read. Ask for a path, as /api/v1/leaderboards.',
+        );
       if (ctx.url.length > MAX_URL)
         throw new Problem('INVALID_REQUEST', `The address is longer than ${MAX_URL} characters.`);
       await next();
@@ -216,6 +224,22 @@ function keepFromSharedCaches(ctx: Koa.Context): void {
 
 /** The part of the API that a path is of: `actions` for `/api/v1/actions/:actionId`; empty outside of the API. */
 const sectionOf = (path: string): string => /^\/api\/v1\/([^/]*)/i.exec(path)?.[1]?.toLowerCase() ?? '';
+
+/** Whether a path can be read from the address: `http://[:::/` has none. */
+function hasPath(ctx: Koa.Context): boolean {
+  try {
+    return typeof ctx.path === 'string';
+  } catch {
+    return false;
+  }
+}
+
+/** Clients come and go, and send what they like: a connection that broke is not a fault of this side. */
+const isOfConnection = (error: Error): boolean =>
+  'code' in error &&
+  /^(ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|ERR_STREAM_PREMATURE_CLOSE|ERR_HTTP_REQUEST_TIMEOUT|HPE_\w+)$/.test(
+    String(error.code),
+  );
 
 /** A router holds a path against every route that it has: each part of the API has one of its own. */
 function dispatchBySection(sections: ReadonlyMap<string, Router>): Koa.Middleware {
@@ -356,16 +380,20 @@ function toProblem(error: unknown): Problem {
     return new Problem('UNAVAILABLE', detail, { retryAfter: 2, cause: error, quiet: true });
   }
   if (isTransient(error) || isRedisAway(error)) return unavailable('A store is away.', error);
-  const status = (error as { status?: unknown } | null)?.status;
-  if (status === 400)
+  const { status, expose } = (error ?? {}) as { status?: unknown; expose?: unknown };
+  if (status === 413)
+    return new Problem('PAYLOAD_TOO_LARGE', 'A body may have 16 KB at most.', { cause: error });
+  if (status === 415)
+    return new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json.', { cause: error });
+  // 403: of a path that leads out of the folder whose files are served.
+  if (status === 404 || (status === 403 && expose === true))
+    return new Problem('NOT_FOUND', 'There is nothing at this address.', { cause: error });
+  if (status === 400 || (expose === true && typeof status === 'number' && status > 400 && status < 500))
     return new Problem(
       'INVALID_REQUEST',
       'The request is not valid: its address or headers cannot be read.',
       { cause: error },
     );
-  if (status === 413)
-    return new Problem('PAYLOAD_TOO_LARGE', 'A body may have 16 KB at most.', { cause: error });
-  if (status === 404) return new Problem('NOT_FOUND', 'There is nothing at this address.', { cause: error });
   return new Problem(
     'INTERNAL_ERROR',
     'Something went wrong on our side. Tell the operator the X-Request-Id.',

@@ -1,6 +1,5 @@
 import type { IncomingMessage, Server as HttpServer } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { createAdapter } from '@socket.io/redis-adapter';
 import { Server } from 'socket.io';
 import type { Viewer } from '../../common/board/visibility.ts';
 import type { Config } from '../../common/config.ts';
@@ -16,6 +15,7 @@ import type { Doorman } from '../connections/doorman.ts';
 import type { ConnectionLimits } from '../connections/limits.ts';
 import { originCheck } from '../../common/origins.ts';
 import { Refusal } from '../connections/refusal.ts';
+import { adapterOf, CLOSE_STREAM } from './adapter.ts';
 import { createRequests, type Answer, type RequestDeps } from './requests.ts';
 import { RoomFrames } from './room-frames.ts';
 import { boardOfRoom, boardRoom, userRoom } from './rooms.ts';
@@ -50,8 +50,6 @@ const CONNECT_MS = 5000;
 /** How long one that is closed may take to close, milliseconds; ws itself waits for 30 s. */
 const CLOSE_MS = 1000;
 const SWEEP_MS = 1000;
-/** What instances ask each other for. */
-const CLOSE_STREAM = 'stream:close';
 /** How long connections may take to close at the end, milliseconds. */
 const CLOSING_MS = 1000;
 /** Requests a connection may send at once, and then a second. */
@@ -94,7 +92,7 @@ export function createSockets(deps: SocketDeps) {
   ] as const);
 
   const io: LaurelServer = new Server<Events, Events, Events, SocketData>({
-    adapter: createAdapter(deps.publisher, deps.subscriber, { key: deps.publisher.names.sockets }),
+    adapter: adapterOf(deps.publisher, deps.subscriber, log),
     // Compression costs ten times the memory of the connection itself.
     perMessageDeflate: false,
     httpCompression: false,
