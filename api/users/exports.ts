@@ -58,9 +58,14 @@ export class Exports {
 
   async *#pieces(userId: string): AsyncGenerator<string> {
     const { db, redis } = this.#deps;
-    for await (const piece of exportPersonalData(db, userId)) {
-      void redis.expire(this.#turn(userId), TURN_S).catch(() => undefined);
-      yield piece;
+    try {
+      for await (const piece of exportPersonalData(db, userId)) {
+        void redis.expire(this.#turn(userId), TURN_S).catch(() => undefined);
+        yield piece;
+      }
+    } catch (error) {
+      // By its code alone it could be the client's connection that broke.
+      throw new Error('an export broke off', { cause: error });
     }
   }
 

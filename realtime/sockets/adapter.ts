@@ -49,6 +49,11 @@ const request = Joi.alternatives(
   }),
 ).required();
 
+function mustBe(form: Joi.Schema, message: unknown): void {
+  const { error } = form.validate(message, { convert: false });
+  if (error) throw error;
+}
+
 /**
  * The library's adapter throws at a message that is not of its form, inside of the Redis connection's event, and that ends the
  * process. This one hears only what instances of Laurel say to each other; it asks nothing that is answered, so it hears no
@@ -65,7 +70,7 @@ class CarefulAdapter extends Hearing {
 
   override onmessage(pattern: Buffer, channel: Buffer, message: Buffer): void {
     try {
-      Joi.assert(this.parser.decode(message), broadcast, { convert: false });
+      mustBe(broadcast, this.parser.decode(message));
       super.onmessage(pattern, channel, message);
     } catch (error) {
       this.#ignore(channel, error);
@@ -76,7 +81,7 @@ class CarefulAdapter extends Hearing {
     // The connection hears Laurel's own channels too.
     if (channel.toString() !== this.requestChannel) return;
     try {
-      Joi.assert(JSON.parse(message.toString()), request, { convert: false });
+      mustBe(request, JSON.parse(message.toString()));
       await super.onrequest(channel, message);
     } catch (error) {
       this.#ignore(channel, error);
