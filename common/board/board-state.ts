@@ -24,6 +24,9 @@ export interface PresentedState {
 
 const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
 
+/** A period without any score counts as closed this long after its end, ms. */
+const SETTLED_MS = 3_600_000;
+
 /**
  * A board's state as clients get it.
  *
@@ -39,9 +42,11 @@ export function presentState(
   const ends = [closedAt, board.endsAt, closesAt].filter((at) => at !== null);
   const end = ends.length > 0 ? Math.min(...ends) : Infinity;
   const isOver = end <= now;
+  // Nothing was applied in it, and by now nothing is under way.
+  const isEmpty = ending === undefined && board.endsAt !== null && board.endsAt + SETTLED_MS <= now;
   const byHand = closedAt !== null || (closesAt !== null && closesAt <= now);
   return {
-    state: archivedAt !== null ? 'archived' : !isOver ? 'open' : byHand ? 'closed' : 'closing',
+    state: archivedAt !== null ? 'archived' : !isOver ? 'open' : byHand || isEmpty ? 'closed' : 'closing',
     closedAt: isOver ? iso(end) : null,
     correctedAt: iso(correctedAt),
   };
