@@ -92,6 +92,30 @@ describe('switches', () => {
     expect(frame.entries).to.deep.equal(body.entries);
   });
 
+  it('mutes every board at once, and tells players of their own play all the same', async () => {
+    const player = await Player.join(api());
+    const own = new Listener(system.realtime[1]!.url, player.token);
+    listeners.push(own);
+    await own.handshake;
+    const watchers = [await watch(0, 'game1'), await watch(1, 'global')];
+    const heard = (): number[] => watchers.map((one) => one.of('leaderboard:update').length);
+    await turn('broadcast', { enabled: false });
+    await eventually(async () => {
+      const before = heard();
+      // A frame would come with the first of them, or before the last.
+      for (let i = 0; i < 5; i += 1) {
+        const told = own.of('score:update').length;
+        await player.play(api(), 'COMPLETE_TASK', 'game1');
+        await eventually(() => expect(own.of('score:update').length).to.be.above(told));
+      }
+      expect(heard()).to.deep.equal(before);
+    });
+    await turn('broadcast', { enabled: true });
+    await eventually(() => {
+      for (const one of watchers) expect(one.of('leaderboard:update')).not.to.be.empty;
+    });
+  });
+
   it('makes every API instance read-only, and writable again', async () => {
     const player = await Player.join(api());
     const started = await player.start(api());

@@ -339,7 +339,7 @@ export const common: readonly Mutant[] = [
     replace: 'return !mutedLeaderboards.includes(leaderboard);',
     breaks: 'switched-off updates are sent',
     tests: ['test/live/switches.test.ts'],
-    grep: 'mutes one board or all',
+    grep: 'mutes every board at once',
   },
   {
     file: 'common/features.ts',
@@ -403,6 +403,7 @@ export const common: readonly Mutant[] = [
     search: 'aud === AUDIENCE',
     replace: 'true',
     breaks: 'a token that was signed for something else completes an action',
+    unnoticeable: 'the verifier asks for the audience before this line does',
     tests: ['test/security/attacks.test.ts'],
     grep: 'with action tokens',
   },
