@@ -52,7 +52,7 @@ describe('migrations', function () {
         if (steps === names.length) expect(await shape()).to.deep.equal([]);
         await migrate(db);
         // What was earned before the daily sums came is in them, and what came after is added later.
-        if (steps === 1) {
+        if (names.at(-steps) === '0007_privacy') {
           const known = await db('daily_gains').where({ user_id: 'before' }).orderBy('leaderboard');
           expect(known.map(({ leaderboard, gain }) => [leaderboard, Number(gain)])).to.deep.equal([
             ['game1', 10],

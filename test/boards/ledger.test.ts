@@ -195,6 +195,12 @@ describe('the ledger and the scores', function () {
     }
   }
 
+  async function openEverything(): Promise<void> {
+    await db('leaderboards').update({ closes_at: null });
+    await db.raw('update board_periods set closed_at = null, archived_at = null; delete from standings');
+  }
+  beforeEach(openEverything);
+
   it('agree after any history of completions, caps, closes, corrections, undos, bans and erasures', async () => {
     let histories = 0;
     await fc.assert(
@@ -202,8 +208,7 @@ describe('the ledger and the scores', function () {
         histories += 1;
         const [a, b] = await join('a', 'b');
         const undoable: [string, string][] = [];
-        await db('leaderboards').update({ closes_at: null });
-        await db.raw('update board_periods set closed_at = null, archived_at = null; delete from standings');
+        await openEverything();
         for (const s of steps) await perform(s, { a: a!, b: b! }, undoable);
         // Frozen standings are those of the scores at any time.
         const { rows } = await db.raw<{ rows: unknown[] }>(
