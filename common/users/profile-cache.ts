@@ -23,16 +23,26 @@ export interface CachedProfile {
 export class ProfileCache {
   readonly #redis: Redis;
   readonly #scripts: ReturnType<typeof scriptCaller>;
+  #known: Promise<string> | undefined;
 
-  /** @param redis a connection that knows its server from the ready check */
   constructor(redis: Redis) {
     this.#redis = redis;
+    // The next connection may be to another server.
+    redis.on('close', () => (this.#known = undefined));
     this.#scripts = scriptCaller(redis, Object.values(scripts));
   }
 
-  get #prefix(): string {
-    const { serverInfo } = this.#redis as { serverInfo?: { run_id?: string } };
-    return `${this.#redis.names.users}${serverInfo?.run_id ?? ''}:`;
+  /** What the keys begin with: asked once a connection. @throws when Redis is away */
+  #prefix(): Promise<string> {
+    if (this.#known) return this.#known;
+    const asked = this.#redis
+      .info('server')
+      .then((text) => `${this.#redis.names.users}${/run_id:(\w+)/.exec(text)?.[1] ?? ''}:`);
+    this.#known = asked;
+    asked.catch(() => {
+      if (this.#known === asked) this.#known = undefined;
+    });
+    return asked;
   }
 
   /** Calls back after every connection to a server, which may be another one than before. */
@@ -62,7 +72,7 @@ export class ProfileCache {
   async repair({ userId, json }: CachedProfile, truth: UserProfile | undefined): Promise<boolean> {
     const reply = await this.#scripts.call(
       scripts.repair,
-      this.#prefix + tag(userId),
+      (await this.#prefix()) + tag(userId),
       json,
       truth?.revision ?? 0,
       truth ? JSON.stringify(truth) : '',
@@ -73,7 +83,7 @@ export class ProfileCache {
 
   /** Everything that this run of the server holds, in chunks; a user may come twice. */
   async *all(): AsyncGenerator<CachedProfile[]> {
-    const prefix = this.#prefix;
+    const prefix = await this.#prefix();
     for await (const keys of this.#scan(`${prefix}*`)) {
       if (keys.length > 0) yield await this.#read(keys.map((key) => key.slice(prefix.length + 1, -1)));
     }
@@ -95,7 +105,7 @@ export class ProfileCache {
   }
 
   async #read(userIds: readonly string[]): Promise<CachedProfile[]> {
-    const prefix = this.#prefix;
+    const prefix = await this.#prefix();
     const pipeline = this.#redis.pipeline();
     for (const userId of userIds) pipeline.hget(prefix + tag(userId), 'profile');
     return unwrap(await pipeline.exec()).flatMap((json, i) => {
@@ -105,7 +115,7 @@ export class ProfileCache {
   }
 
   async #remember(entries: readonly (readonly [userId: string, revision: number, json: string])[]) {
-    const prefix = this.#prefix;
+    const prefix = await this.#prefix();
     await this.#scripts.pipeline(
       entries.map(([userId, revision, json]) => [
         scripts.remember,

@@ -6,7 +6,7 @@ import { administrator } from '../support/administrator.ts';
 import { eventually } from '../support/eventually.ts';
 import { call, Player, type Answer } from '../support/player.ts';
 import { useStores } from '../support/stores.ts';
-import { startTier, useSystem } from '../support/system.ts';
+import { startTier, useSystem, type RunningTier } from '../support/system.ts';
 import { accessToken } from '../security/forge.ts';
 
 describe('administrators’ writes', function () {
@@ -17,11 +17,17 @@ describe('administrators’ writes', function () {
   let db: Database;
   let admin: Player;
 
+  /** of the workers that a test has stopped */
+  let successor: RunningTier | undefined;
+
   before(async () => {
     db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 3 }, 'test');
     admin = await administrator(stores.databaseUrl, api());
   });
-  after(() => db.destroy());
+  after(async () => {
+    await successor?.stop();
+    await db.destroy();
+  });
 
   const write = (
     method: string,
@@ -124,17 +130,13 @@ describe('administrators’ writes', function () {
     expect(promised.body).to.deep.equal({ transactionId: promised.body.transactionId, status: 'queued' });
     expect(await auditOf('score.adjust', player.userId)).to.have.length(1);
     await stores.redis.flush();
-    const worker = await startTier('workers', stores);
-    try {
-      await eventually(async () => expect(await entries(player)).to.equal(1), { timeoutMs: 20_000 });
-      const again = await adjust(player, 70, key, 1);
-      expect([again.status, again.body.transactionId]).to.deep.equal([200, promised.body.transactionId]);
-      expect(again.body.delta).to.equal(70);
-      expect(await entries(player)).to.equal(1);
-      expect(await db('queued_corrections')).to.deep.equal([]);
-    } finally {
-      await worker.stop();
-    }
+    successor = await startTier('workers', stores);
+    await eventually(async () => expect(await entries(player)).to.equal(1), { timeoutMs: 20_000 });
+    const again = await adjust(player, 70, key, 1);
+    expect([again.status, again.body.transactionId]).to.deep.equal([200, promised.body.transactionId]);
+    expect(again.body.delta).to.equal(70);
+    expect(await entries(player)).to.equal(1);
+    expect(await db('queued_corrections')).to.deep.equal([]);
   });
 
   it('ban nobody by accident: not the caller, not the last administrator', async () => {
