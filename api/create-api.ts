@@ -271,7 +271,7 @@ export async function createApi(config: Config, log: Logger, options: ApiOptions
       catalog: () => catalog.loaded,
       schema,
     },
-    () => [...clock.warnings, ...risks()],
+    () => [...clock.warnings, ...risks(), ...accessTokens.warnings],
   );
   return {
     health,

@@ -8,7 +8,7 @@ import {
   type Identity,
 } from '../../common/identity/access-tokens.ts';
 import { currentIdentity } from '../../common/identity/access.ts';
-import type { TokenUser, TokenUsers } from '../../common/users/token-users.ts';
+import { unknownUserAdvice, type TokenUser, type TokenUsers } from '../../common/users/token-users.ts';
 import type { Sessions } from '../identity/sessions.ts';
 import { Problem, unavailable } from './problem.ts';
 import type { Access, Caller } from './route.ts';
@@ -88,8 +88,7 @@ export function createAuthenticator({ accessTokens, tokenUsers, publicReads, ses
     } catch (error) {
       throw unavailable('The user cannot be looked up right now.', error);
     }
-    if (profile === 'unknown')
-      throw new Problem('USER_NOT_FOUND', 'The token’s user is not known here. Register it first.');
+    if (profile === 'unknown') throw new Problem('USER_NOT_FOUND', unknownUserAdvice(identity));
     if (profile === 'erased')
       throw new Problem('UNAUTHENTICATED', 'The user no longer exists.', { headers: challenge });
     const current = currentIdentity(identity, profile);

@@ -42,6 +42,7 @@ type Settings = Pick<
   | 'JWT_ROLE_CLAIM'
   | 'JWT_USERNAME_CLAIM'
   | 'JWT_TRUST_ADMIN_ROLE'
+  | 'USER_PROVISIONING'
 >;
 
 /** What jsonwebtoken verifies, and with it koa-jwt. */
@@ -87,6 +88,17 @@ export class AccessTokens {
       ...(settings.JWT_ISSUER !== undefined && { issuer: settings.JWT_ISSUER }),
       ...(settings.JWT_AUDIENCE !== undefined && { audience: settings.JWT_AUDIENCE }),
     };
+  }
+
+  /** What an operator should know, for `/readyz`. */
+  get warnings(): string[] {
+    const { JWT_JWKS_URL, USER_PROVISIONING } = this.#settings;
+    return [
+      this.#keySet?.fault ?? [],
+      JWT_JWKS_URL !== undefined && USER_PROVISIONING === 'off'
+        ? 'USER_PROVISIONING is off: players of the identity service at JWT_JWKS_URL who have no account here are refused. Set it to auto.'
+        : [],
+    ].flat();
   }
 
   /** A new token of our own, and its lifetime in seconds. */

@@ -50,6 +50,7 @@ interface NamedKey {
  * the network while the set is fresh, nor fails while the service is away, whatever ids strangers make up meanwhile.
  */
 export class KeySet {
+  readonly #url: string;
   readonly #client: JwksClient;
   readonly #times: KeySetTimes;
   #keys: readonly NamedKey[] = [];
@@ -57,8 +58,10 @@ export class KeySet {
   #triedAt = -Infinity;
   #reading: Promise<void> | undefined;
   #askedForUnknown: number[] = [];
+  #fault: string | undefined;
 
   constructor(url: string, times: Partial<KeySetTimes> = {}) {
+    this.#url = url;
     this.#client = jwksRsa({ jwksUri: url, cache: false, rateLimit: false, timeout: TIMEOUT_MS });
     this.#times = { ...usual, ...times };
   }
@@ -78,10 +81,15 @@ export class KeySet {
       return known;
     }
     if (age >= keptMs) {
-      if (!mayTry) throw new KeySetAway('the keys of the identity service cannot be read');
+      if (!mayTry) throw new KeySetAway(this.#fault);
     } else if (!this.#mayAskFor()) return [];
     await this.#read();
     return this.#pick(id, algorithm);
+  }
+
+  /** Why the last attempt to read the keys failed, for an operator; undefined when it did not. */
+  get fault(): string | undefined {
+    return this.#fault;
   }
 
   #pick(id: string | undefined, algorithm: string): KeyObject[] {
@@ -120,8 +128,10 @@ export class KeySet {
         .slice(0, MOST_KEYS)
         .map((key) => ({ id: key.kid, key: createPublicKey(key.getPublicKey()) }));
       this.#readAt = Date.now();
+      this.#fault = undefined;
     } catch (cause) {
-      throw new KeySetAway('the keys of the identity service cannot be read', { cause });
+      this.#fault = `the keys at JWT_JWKS_URL (${this.#url}) cannot be read: ${cause instanceof Error ? cause.message : 'unknown'}`;
+      throw new KeySetAway(this.#fault, { cause });
     }
   }
 }

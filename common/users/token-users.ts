@@ -37,6 +37,12 @@ interface AccountRow {
   erased_at: Date | null;
 }
 
+/** What to do about a token whose user is `unknown`. */
+export const unknownUserAdvice = ({ outside }: Pick<Identity, 'outside'>): string =>
+  outside
+    ? 'The token is valid, and its user has no account here. The operator lets Laurel make accounts with USER_PROVISIONING=auto.'
+    : 'The token’s user is not known here. Register it first.';
+
 export interface TokenUsersDeps {
   readonly db: Database;
   readonly directory: UserDirectory;

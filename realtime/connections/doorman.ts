@@ -1,7 +1,7 @@
 import type { Config } from '../../common/config.ts';
 import { AccessTokenError, type AccessTokens, type Identity } from '../../common/identity/access-tokens.ts';
 import { currentIdentity } from '../../common/identity/access.ts';
-import type { TokenUsers } from '../../common/users/token-users.ts';
+import { unknownUserAdvice, type TokenUsers } from '../../common/users/token-users.ts';
 import { Refusal } from './refusal.ts';
 
 export interface DoormanDeps {
@@ -30,8 +30,7 @@ export function createDoorman({ config, accessTokens, tokenUsers }: DoormanDeps)
     const profile = await tokenUsers.find(verified).catch(() => {
       throw unavailable();
     });
-    if (profile === 'unknown')
-      throw new Refusal('USER_NOT_FOUND', 'The token’s user is not known here. Register it first.');
+    if (profile === 'unknown') throw new Refusal('USER_NOT_FOUND', unknownUserAdvice(verified));
     if (profile === 'erased') throw new Refusal('UNAUTHENTICATED', 'The user no longer exists.');
     const identity = currentIdentity(verified, profile);
     if (!identity)

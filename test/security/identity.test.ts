@@ -273,6 +273,12 @@ describe('identity', function () {
       const claims = { sub: player.userId };
       const url = await instance({ JWT_JWKS_URL: service.url });
       expect((await me(url, service.sign('ec', claims))).status).to.equal(200);
+      // Strangers need an account, and the operator is told so before the first one comes.
+      const stranger = await me(url, service.sign('ec', { sub: 'nobody-knows-me' }));
+      expect(stranger.body.detail).to.include('USER_PROVISIONING=auto');
+      const known = (await call(url, 'GET', '//readyz')).body;
+      expect(known.status).to.equal('ready');
+      expect(known.warnings.join(' ')).to.match(/^USER_PROVISIONING is off/);
       service.broken = true;
       try {
         expect((await me(url, service.sign('ec', claims))).status).to.equal(200);
@@ -280,6 +286,8 @@ describe('identity', function () {
         const refused = await me(fresh, service.sign('ec', claims));
         expect(outcome(refused)).to.equal('503 UNAVAILABLE');
         expect(refused.headers).to.have.property('retry-after');
+        const { warnings } = (await call(fresh, 'GET', '//readyz')).body;
+        expect(warnings.join(' ')).to.include(`the keys at JWT_JWKS_URL (${service.url}) cannot be read`);
         expect((await me(fresh, player.token)).status).to.equal(200);
       } finally {
         service.broken = false;
