@@ -111,6 +111,11 @@ export async function untilReady(redis: Redis, timeoutMs: number): Promise<void>
   });
 }
 
+/** The run of the server that answers: another one after every restart and fail-over. @throws when Redis is away */
+export async function serverRun(redis: Redis): Promise<string> {
+  return /run_id:(\w+)/.exec(await redis.info('server'))?.[1] ?? '';
+}
+
 /** Closes a connection in order if it stands, else at once. */
 export async function closeRedis(redis: Redis): Promise<void> {
   if (redis.status === 'ready') await redis.quit().catch(() => redis.disconnect());

@@ -122,7 +122,7 @@ async function run(
   Demo player  ${firstDemoPlayer ?? ''} / ${demoPassword}
   Data, logs   ${dataDir}
 
-  npm run demo lets a dozen bots play. Ctrl-C ends everything; the data stays.
+  npm run demo lets bots play. Ctrl-C ends everything; the data stays.
 `);
 }
 

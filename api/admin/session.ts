@@ -93,7 +93,7 @@ export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
     if (!identity) return undefined;
     if (identity.role !== 'admin') throw new Problem('FORBIDDEN', 'This is for administrators.');
     // A copy of the cookie is a bearer token as well.
-    if (!identity.outside && !(await sessions.isOpen(identity.userId, identity.sessionId))) return undefined;
+    if (!(await sessions.standsBehind(identity))) return undefined;
     return identity;
   }
 

@@ -17,7 +17,7 @@ export interface AuthenticateDeps {
   readonly accessTokens: AccessTokens;
   readonly tokenUsers: TokenUsers;
   readonly publicReads: boolean;
-  readonly sessions: Pick<Sessions, 'isOpen'>;
+  readonly sessions: Pick<Sessions, 'standsBehind'>;
 }
 
 const bearer = /^Bearer +([^ ]+)$/i;
@@ -104,9 +104,8 @@ export function createAuthenticator({ accessTokens, tokenUsers, publicReads, ses
 
   /** An access token outlives its login by up to an hour. @throws UNAUTHENTICATED when the login has ended */
   async function mustBeOpen({ identity }: Caller): Promise<void> {
-    if (identity.outside) return;
     const isOpen = await sessions
-      .isOpen(identity.userId, identity.sessionId)
+      .standsBehind(identity)
       .catch((error: unknown) =>
         Promise.reject(unavailable('The login cannot be looked up right now.', error)),
       );

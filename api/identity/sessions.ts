@@ -1,5 +1,5 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
-import type { AccessTokens } from '../../common/identity/access-tokens.ts';
+import type { AccessTokens, Identity } from '../../common/identity/access-tokens.ts';
 import { newId, newSecretToken } from '../../common/ids.ts';
 import type { Database } from '../../common/postgres.ts';
 import type { UserDirectory, UserProfile } from '../../common/users/user-directory.ts';
@@ -225,6 +225,11 @@ export class Sessions {
   /** Whether a login of the user's has not ended. */
   async isOpen(userId: string, sessionId: string | undefined): Promise<boolean> {
     return (await this.openedAt(userId, sessionId)) !== undefined;
+  }
+
+  /** Whether the login behind a token has not ended; the logins of outside identity services are theirs to end. */
+  async standsBehind({ outside, userId, sessionId }: Identity): Promise<boolean> {
+    return outside === true || this.isOpen(userId, sessionId);
   }
 
   /** When a login of the user's was opened, with the password; undefined when there is none, or when it has ended. */

@@ -1,6 +1,6 @@
 import { rankThresholds } from '../achievements.ts';
 import { newId } from '../ids.ts';
-import { loadScript, scriptCaller, unwrap, type Redis } from '../redis.ts';
+import { loadScript, scriptCaller, serverRun, unwrap, type Redis } from '../redis.ts';
 import {
   boardId,
   BoardIncomplete,
@@ -237,8 +237,8 @@ export class BoardIndex implements BoardSource {
   }
 
   /** The run of the Redis server that answers: another one after every restart and fail-over. */
-  async serverRun(): Promise<string> {
-    return /run_id:(\w+)/.exec(await this.#redis.info('server'))?.[1] ?? '';
+  serverRun(): Promise<string> {
+    return serverRun(this.#redis);
   }
 
   /**

@@ -1,4 +1,4 @@
-import { loadScript, scriptCaller, unwrap, type Redis } from '../redis.ts';
+import { loadScript, scriptCaller, serverRun, unwrap, type Redis } from '../redis.ts';
 import { isProfile, type UserProfile } from './profiles.ts';
 
 const scripts = {
@@ -35,9 +35,7 @@ export class ProfileCache {
   /** What the keys begin with: asked once a connection. @throws when Redis is away */
   #prefix(): Promise<string> {
     if (this.#known) return this.#known;
-    const asked = this.#redis
-      .info('server')
-      .then((text) => `${this.#redis.names.users}${/run_id:(\w+)/.exec(text)?.[1] ?? ''}:`);
+    const asked = serverRun(this.#redis).then((run) => `${this.#redis.names.users}${run}:`);
     this.#known = asked;
     asked.catch(() => {
       if (this.#known === asked) this.#known = undefined;

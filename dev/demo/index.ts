@@ -15,7 +15,7 @@ const actionTypes = ['COMPLETE_TASK', 'COMPLETE_TASK', 'COMPLETE_QUEST', 'COMPLE
 const leaderboards = ['global', 'game1', 'game2'];
 const difficulties = ['easy', 'normal', 'normal', 'hard'];
 
-/** 10 completions a minute are allowed: one in 6 s. The longer waits keep a dozen bots within an address's 300 writes. */
+/** 10 completions a minute are allowed: one in 6 s. The longer waits keep all bots within an address's 300 writes. */
 const SHORTEST_THOUGHT_MS = 6_200;
 const LONGEST_THOUGHT_MS = 14_000;
 const RETRY_MS = 2_000;
@@ -131,7 +131,7 @@ function parseUrl(value: string): string {
 
 async function main(): Promise<void> {
   const options = new Command('demo')
-    .description('A dozen bots play on a running Laurel until Ctrl-C.')
+    .description('Bots play on a running Laurel until Ctrl-C.')
     .option('--url <url>', 'where Laurel is; default http://localhost:$PORT', parseUrl)
     .parse()
     .opts<{ url?: string }>();

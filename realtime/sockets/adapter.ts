@@ -57,7 +57,7 @@ function mustBe(form: Joi.Schema, message: unknown): void {
 /**
  * The library's adapter throws at a message that is not of its form, inside of the Redis connection's event, and that ends the
  * process. This one hears only what instances of Laurel say to each other; it asks nothing that is answered, so it hears no
- * answers. Whoever uses more of Socket.IO between instances adds its form here.
+ * answers. A new use of Socket.IO between instances must add its form here.
  */
 class CarefulAdapter extends Hearing {
   readonly #log: Logger;
@@ -88,7 +88,7 @@ class CarefulAdapter extends Hearing {
     }
   }
 
-  /** Anybody who reaches Redis can say very much of it. */
+  /** Warns once, because a client of Redis can send any number of such messages. */
   #ignore(channel: Buffer, error: unknown): void {
     const told = { channel: channel.toString(), reason: String(error).slice(0, 200) };
     if (this.#told) this.#log.debug(told, 'a message between instances was ignored');

@@ -289,6 +289,12 @@ describe('identity', function () {
         const { warnings } = (await call(fresh, 'GET', '//readyz')).body;
         expect(warnings.join(' ')).to.include(`the keys at JWT_JWKS_URL (${service.url}) cannot be read`);
         expect((await me(fresh, player.token)).status).to.equal(200);
+        service.broken = false;
+        await eventually(async () =>
+          expect((await me(fresh, service.sign('ec', claims))).status).to.equal(200),
+        );
+        const after = (await call(fresh, 'GET', '//readyz')).body;
+        expect(after.warnings.join(' ')).not.to.include('cannot be read');
       } finally {
         service.broken = false;
       }
