@@ -20,7 +20,9 @@ export class Clock {
         const before = Date.now();
         const [seconds, microseconds] = (await redis.time()) as unknown as [string | number, string | number];
         const redisMs = Number(seconds) * 1000 + Number(microseconds) / 1000;
-        this.#offsetMs = Math.round(redisMs - (before + Date.now()) / 2);
+        // When between the two it was Redis's time, nobody knows: an estimate that may be right is kept.
+        const [least, most] = [Math.floor(redisMs - Date.now()) - 1, Math.ceil(redisMs - before) + 1];
+        this.#offsetMs = Math.min(Math.max(this.#offsetMs, least), most);
       },
       everyMs: EVERY_MS,
       retryMs: RETRY_MS,

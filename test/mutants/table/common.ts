@@ -429,4 +429,11 @@ export const common: readonly Mutant[] = [
     breaks: 'a producer writes what no worker takes',
     tests: ['common/queues.test.ts'],
   },
+  {
+    file: 'common/clock.ts',
+    search: 'this.#offsetMs = Math.min(Math.max(this.#offsetMs, least), most);',
+    replace: 'this.#offsetMs = Math.round((least + most) / 2);',
+    breaks: 'a busy process mistakes the time, and players do not hear how a 202 ended',
+    tests: ['common/clock.test.ts'],
+  },
 ];
