@@ -37,6 +37,7 @@ declare
   applied timestamptz(3);
   forgotten jsonb;
   erased text[];                                  -- users of whom nothing personal may be written any more
+  shown text[];                                   -- users whom boards show: known, and neither banned nor erased
   applied_order integer[];                        -- places in `items` as given, when they were put into another order
 begin
   perform lock_users((select array_agg(i ->> 'userId') from jsonb_array_elements(items) i));
@@ -68,10 +69,11 @@ begin
   -- Closing a period waits for the batches under way, and those that come after it see that it is closed.
   perform pg_advisory_xact_lock_shared(7452, 0);
   -- Under the lock of the users, which erase_user takes too.
-  erased := array(
-    select i ->> 'userId' from jsonb_array_elements(items) i
-    cross join lateral (select erased_at from users where id = i ->> 'userId' limit 1) u
-    where u.erased_at is not null);
+  select coalesce(array_agg(u.id) filter (where u.erased_at is not null), '{}'),
+    coalesce(array_agg(u.id) filter (where u.erased_at is null and u.banned_at is null), '{}')
+  into erased, shown
+  from (select distinct i ->> 'userId' as id from jsonb_array_elements(items) i) i
+  cross join lateral (select id, banned_at, erased_at from users where id = i.id limit 1) u;
 
   if jsonb_path_exists(items, '$[*].client') then
     insert into actions (id, user_id, type, leaderboard, points, difficulty, source, started_at, expires_at, ip, user_agent)
@@ -123,24 +125,26 @@ begin
       select n, i ->> 'actionId' as action_id, i ->> 'userId' as user_id, i ->> 'transactionId' as transaction_id
       from jsonb_array_elements(items) with ordinality e(i, n)
     ),
+    -- Looked up once, and not once a row: an installation collects periods for years.
+    board as materialized (
+      select b.key, b.score_cap, b.max_points_per_update, b.periods, bp.id as all_time
+      from (select distinct key from unnest(taken) t cross join unnest(array[t.leaderboard, 'global']) key) k
+      join leaderboards b on b.key = k.key
+      join board_periods bp on bp.leaderboard = b.key and bp.period = 'all' and bp.starts_at = timestamptz '1970-01-01 00:00:00+00'
+    ),
     -- One row an action and board: its own, and global.
     award as (
-      select item.n, item.transaction_id, t.id, t.user_id, t.leaderboard, t.type, t.points, t.accepted_at, coalesce(u.hidden, true) as hidden,
+      select item.n, item.transaction_id, t.id, t.user_id, t.leaderboard, t.type, t.points, t.accepted_at, t.user_id <> all (shown) as hidden,
         date_trunc('day', t.accepted_at at time zone 'UTC') at time zone 'UTC' as day, b.key as board, b.score_cap as cap,
         least(t.points, b.max_points_per_update)::integer as worth, epoch_ms(t.accepted_at) as accepted_ms,
-        bp.id as all_time, coalesce(epoch_ms(s.reached_at), 0) as base_reached
+        b.all_time, coalesce(epoch_ms(s.reached_at), 0) as base_reached
       from unnest(taken) t
       join item on item.action_id = t.id and item.user_id = t.user_id -- two users may have signed one id
-      left join lateral (
-        select banned_at is not null or erased_at is not null as hidden from users where id = t.user_id limit 1
-      ) u on true
-      cross join unnest(case t.leaderboard when 'global' then array['global'] else array[t.leaderboard, 'global'] end) k(board)
-      join leaderboards b on b.key = k.board
-      join board_periods bp on bp.leaderboard = b.key and bp.period = 'all' and bp.starts_at = timestamptz '1970-01-01 00:00:00+00'
+      join board b on b.key in (t.leaderboard, 'global')
       left join lateral (
         -- By the primary key alone, as in index_rows.
         select reached_at from scores
-        where (user_id, board_period_id) >= (t.user_id, bp.id) and (user_id, board_period_id) <= (t.user_id, bp.id) limit 1
+        where (user_id, board_period_id) >= (t.user_id, b.all_time) and (user_id, board_period_id) <= (t.user_id, b.all_time) limit 1
       ) s on true
     ),
     -- What a user's actions on a board add up to, and when: strictly later than the user's last change, so that the time also tells
@@ -156,7 +160,7 @@ begin
       select d.board, d.day, bp.id as board_period_id, bp.starts_at, coalesce(least(bp.ends_at, bp.closed_at), 'infinity') as ends_at, bp.closed_at,
         bp.closed_at is null and (p.period = 'all' or (select count(distinct day) = 1 from line)) as has_all
       from (select distinct board, day from line) d
-      join leaderboards b on b.key = d.board
+      join board b on b.key = d.board
       cross join unnest(b.periods) p(period)
       join board_periods bp on bp.leaderboard = d.board and bp.period = p.period and bp.starts_at = period_start(p.period, d.day)
     ),
