@@ -66,6 +66,25 @@ describe('what holds for an action', function () {
     expect((await player.start(api())).status).to.equal(201);
   });
 
+  it('is worth what the catalog says, on every leaderboard that a new installation has', async () => {
+    const { body: catalog } = await call(api(), 'GET', '/action-types');
+    const { body: boards } = await call(api(), 'GET', '/leaderboards');
+    for (const type of catalog.actionTypes) {
+      const prices: [string | undefined, number][] = [
+        [undefined, type.points],
+        ...Object.entries<number>(type.difficulties),
+      ];
+      for (const [difficulty, points] of prices) {
+        const player = await Player.join(api());
+        for (const { key: leaderboard } of boards.leaderboards) {
+          const metadata = difficulty === undefined ? {} : { difficulty };
+          const { body } = await start(player, { type: type.key, leaderboard, metadata });
+          expect(body.points, `${type.key}, ${difficulty}, ${leaderboard}`).to.equal(points);
+        }
+      }
+    }
+  });
+
   it('is worth at most what its board pays, and administrators are warned of prices beyond that', async () => {
     const made = await define('DEAR', { points: 100, difficulties: { hard: 1.5 } });
     expect(made.body.warnings).to.include(
