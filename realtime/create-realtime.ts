@@ -119,9 +119,10 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
     visibleBoard(catalog, leaderboard, viewer)?.periods.includes(period)
       ? { leaderboard, period }
       : undefined;
+  const accessTokens = new AccessTokens(config);
   const identify = createDoorman({
     config,
-    accessTokens: new AccessTokens(config),
+    accessTokens,
     tokenUsers: createTokenUsers(config, db, directory),
   });
   const limits = new ConnectionLimits(config, log);
@@ -221,7 +222,7 @@ export async function createRealtime(config: Config, log: Logger): Promise<Realt
         catalog: () => catalog.loaded,
         schema,
       },
-      risks,
+      () => [...risks(), ...accessTokens.warnings],
     ),
     handle: (request, response) => streams.handle(request, response),
     attach: (server) => sockets.attach(server),

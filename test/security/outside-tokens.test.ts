@@ -310,6 +310,26 @@ describe('tokens of outside identity services', function () {
     }
   });
 
+  it('are what every tier that verifies them warns of, when they cannot be or have no account', async () => {
+    const gone = 'http://127.0.0.1:9/keys';
+    const token = service.sign('rsa', { sub: 'turned away' });
+    for (const tier of ['api', 'realtime'] as const) {
+      const { url, stop } = await startTier(tier, stores, { JWT_JWKS_URL: gone });
+      opened.push(stop);
+      if (tier === 'api') expect(outcome(await me(token, url))).to.equal('503 UNAVAILABLE');
+      else {
+        const listener = new Listener(url, token);
+        expect((await listener.handshake).code).to.equal('UNAVAILABLE');
+        listener.socket.disconnect();
+      }
+      const { status, body } = await call(url, 'GET', '//readyz');
+      expect(status, tier).to.equal(200);
+      expect(body.warnings?.join(' '), tier)
+        .to.include(`the keys at JWT_JWKS_URL (${gone}) cannot be read`)
+        .and.include('USER_PROVISIONING is off');
+    }
+  });
+
   it('of 12,000 characters are taken on HTTP and sockets alike', async () => {
     const token = accessToken({ sub: 'verbose', groups: 'x'.repeat(8800) });
     expect(token.length).to.be.above(11_000);
