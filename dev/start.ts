@@ -38,12 +38,13 @@ async function start(): Promise<void> {
   const given = loadConfig({ HOST: '127.0.0.1', ...definedOnly(process.env) });
   const dataDir = resolve(given.DATA_DIR);
   const secrets = loadSecrets(dataDir);
-  const log = createStartLogger(dataDir, given);
+  const logOf = createLoggers(dataDir, given);
+  const log = logOf('start');
   const shutdown = new Shutdown(log);
   shutDownOnSignal(shutdown, log, SHUTDOWN_DEADLINE_MS);
   endOnUncaughtError(shutdown, log, SHUTDOWN_DEADLINE_MS);
   try {
-    await run(given, dataDir, secrets, log, shutdown);
+    await run(given, dataDir, secrets, logOf, shutdown);
   } catch (error) {
     await shutdown.run();
     throw error;
@@ -54,9 +55,10 @@ async function run(
   given: Config,
   dataDir: string,
   secrets: ReturnType<typeof loadSecrets>,
-  log: Logger,
+  logOf: (tier: string) => Logger,
   shutdown: Shutdown,
 ): Promise<void> {
+  const log = logOf('start');
   // The port comes first: a busy one is told before anything is started, and callers hear that they are early.
   let handle = starting;
   const server = createHttpServer((request, response) => handle(request, response), given);
@@ -87,15 +89,15 @@ async function run(
   const adminPassword = config.ADMIN_PASSWORD ?? secrets.ADMIN_PASSWORD;
   await seed(config, adminPassword);
 
-  const workers = await createWorkers(config, log.child({ tier: 'workers' }));
+  const workers = await createWorkers(config, logOf('workers'));
   shutdown.defer('workers', () => workers.close());
   const [firstDemoPlayer] = demoPlayers;
-  const api = await createApi(config, log.child({ tier: 'api' }), {
+  const api = await createApi(config, logOf('api'), {
     webRoot,
     ...(firstDemoPlayer !== undefined && { demo: { username: firstDemoPlayer, password: demoPassword } }),
   });
   shutdown.defer('api', () => api.close());
-  const realtime = await createRealtime(config, log.child({ tier: 'realtime' }));
+  const realtime = await createRealtime(config, logOf('realtime'));
 
   realtime.attach(server);
   const registries = [api, workers, realtime].map(({ health }) => health.registry);
@@ -144,8 +146,8 @@ async function seed(config: Config, adminPassword: string): Promise<void> {
   }
 }
 
-/** Everything goes to a file; what needs a person also goes to the terminal. */
-function createStartLogger(dataDir: string, config: Config): Logger {
+/** Everything goes to a file; what needs a person also goes to the terminal. @returns the logger of a tier */
+function createLoggers(dataDir: string, config: Config): (tier: string) => Logger {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const dest = resolve(dataDir, 'laurel.log');
   const file = pino.destination({ dest, mode: 0o600, sync: true }); // it is there at once, and whole when the process ends
@@ -153,14 +155,12 @@ function createStartLogger(dataDir: string, config: Config): Logger {
   // A full disk ends nobody.
   file.on('error', (error: unknown) => console.error(`${dest} cannot be written: ${String(error)}`));
   const level = config.LOG_LEVEL === 'silent' ? 'fatal' : config.LOG_LEVEL;
-  return createLogger(
-    'start',
-    config.LOG_LEVEL,
-    multistream([
-      { level, stream: file },
-      { level: 'error', stream: process.stderr },
-    ]),
-  );
+  const destination = multistream([
+    { level, stream: file },
+    { level: 'error', stream: process.stderr },
+  ]);
+  // Not children of one logger: pino writes what a child binds beside what its parent has bound, `tier` twice.
+  return (tier) => createLogger(tier, config.LOG_LEVEL, destination);
 }
 
 /** An empty variable counts as not set, here as everywhere. */

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { expect } from 'chai';
 import { after, before } from 'mocha';
 import { exists, serversIn, signal } from '../../dev/processes.ts';
 import { eventually } from '../support/eventually.ts';
+import { ambiguous } from '../support/log-lines.ts';
 import { call, Player } from '../support/player.ts';
 import { temporaryFolder } from '../support/run-folder.ts';
 
@@ -117,6 +118,11 @@ describe('npm start', function () {
     await eventually(async () => expect(await standing(url, player)).to.deep.equal([150, 1]));
     signal(-third.npm.pid!, 'SIGTERM'); // the whole group, as Ctrl-C does
     await allOver(third);
+
+    const log = (await readFile(join(dataDir, 'laurel.log'), 'utf8')).trim().split('\n');
+    const tiers = log.map((line) => (JSON.parse(line) as { tier: string }).tier);
+    expect(tiers).to.include.members(['start', 'workers']);
+    expect(ambiguous(log), 'lines with a key twice').to.deep.equal([]);
   });
 
   it('says in plain words what is wrong with a setting, and with a port that is taken', async () => {
