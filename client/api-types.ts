@@ -1438,8 +1438,249 @@ export interface components {
        * @description ISO 8601, UTC, milliseconds
        */
       exportedAt: string;
-    } & {
-      [key: string]: unknown;
+      user: {
+        /** @description UUIDv7, or the subject of an outside identity service */
+        userId: string;
+        /** @description `sub` of an outside identity service, where it is not the id */
+        subject: string | null;
+        /** @description user name, as players see it */
+        username: string;
+        /** @description e-mail address */
+        email: string | null;
+        /** @enum {string} */
+        role: 'player' | 'admin';
+        /** @description address of a picture */
+        avatarUrl: string | null;
+        allowSpectators: boolean;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        bannedAt: string | null;
+        banReason: string | null;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        erasedAt: string | null;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        createdAt: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        updatedAt: string;
+      };
+      sessions: {
+        /** @description id of a login */
+        sessionId: string;
+        /** @description UUIDv7, or the subject of an outside identity service */
+        userId: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        createdAt: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        revokedAt: string | null;
+        /** @description why it was ended */
+        revokedBecause: string | null;
+        userAgent: string | null;
+      }[];
+      scores: {
+        /** @description a leaderboard’s key; case-sensitive */
+        leaderboard: string;
+        /**
+         * @description UTC; weeks are ISO weeks
+         * @enum {string}
+         */
+        period: 'all' | 'daily' | 'weekly' | 'monthly';
+        /**
+         * Format: date-time
+         * @description when the period began
+         */
+        startsAt: string;
+        /** @description points */
+        score: number;
+        /**
+         * Format: date-time
+         * @description when this score was reached
+         */
+        reachedAt: string;
+      }[];
+      standings: {
+        /** @description a leaderboard’s key; case-sensitive */
+        leaderboard: string;
+        /**
+         * @description UTC; weeks are ISO weeks
+         * @enum {string}
+         */
+        period: 'all' | 'daily' | 'weekly' | 'monthly';
+        /**
+         * Format: date-time
+         * @description when the period began
+         */
+        startsAt: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        endsAt: string | null;
+        /** @description 1 is the best */
+        rank: number;
+        /** @description points */
+        score: number;
+        /**
+         * Format: date-time
+         * @description when this score was reached
+         */
+        reachedAt: string;
+      }[];
+      achievements: {
+        /** @description which achievement */
+        key: string;
+        /** @description id of an action */
+        actionId: string | null;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        unlockedAt: string;
+      }[];
+      friends: {
+        /** @description UUIDv7, or the subject of an outside identity service */
+        userId: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        since: string;
+      }[];
+      queuedCompletions: {
+        /** @description id of an action */
+        actionId: string;
+        /** @description the job that waits */
+        payload: {
+          [key: string]: unknown;
+        };
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        acceptedAt: string;
+      }[];
+      auditLog: {
+        /** @description id */
+        id: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        at: string;
+        action: string;
+        details: {
+          [key: string]: unknown;
+        };
+      }[];
+      ledger: {
+        /** @description id of a ledger entry */
+        transactionId: string;
+        /** @enum {string} */
+        kind: 'completion' | 'adjustment' | 'rollback';
+        /** @description id of an action */
+        actionId: string | null;
+        /** @description a leaderboard’s key; case-sensitive */
+        leaderboard: string;
+        /** @description key of an action type; case-sensitive */
+        type: string | null;
+        /** @description points */
+        points: number;
+        /** @description points added */
+        delta: number;
+        /** @description all-time score before */
+        before: number;
+        /** @description all-time score after */
+        after: number;
+        /** @description points added on the global leaderboard */
+        globalDelta: number;
+        /** @description rank before */
+        rankPrevious: number | null;
+        /** @description rank after */
+        rankCurrent: number | null;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        acceptedAt: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        appliedAt: string;
+        /** @description ledger entry that this one takes back */
+        reverses: string | null;
+        /** @description why, for the audit log */
+        reason: string | null;
+      }[];
+      actions: {
+        /** @description id of an action */
+        actionId: string;
+        /** @description UUIDv7, or the subject of an outside identity service */
+        userId: string;
+        /** @description key of an action type; case-sensitive */
+        type: string;
+        /** @description a leaderboard’s key; case-sensitive */
+        leaderboard: string;
+        /** @description points */
+        points: number;
+        /** @description one of the type’s difficulties */
+        difficulty: string | null;
+        /**
+         * @description state
+         * @enum {string}
+         */
+        status: 'started' | 'queued' | 'completed' | 'cancelled' | 'expired' | 'held' | 'rejected';
+        /**
+         * @description who fixed its terms
+         * @enum {string}
+         */
+        source: 'server' | 'client';
+        metadata: {
+          [key: string]: unknown;
+        } | null;
+        completionMetadata: {
+          [key: string]: unknown;
+        } | null;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        startedAt: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        expiresAt: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        acceptedAt: string | null;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC, milliseconds
+         */
+        completedAt: string | null;
+        /** @description IP address */
+        ip: string | null;
+        userAgent: string | null;
+      }[];
     };
     ListFriendsResponse: {
       friends: {
@@ -1887,7 +2128,9 @@ export interface components {
       points: number | null;
       /** @description what the leaderboard’s all-time score changed by */
       delta: number | null;
+      /** @description the value before */
       before: number | null;
+      /** @description the value after */
       after: number | null;
       globalDelta: number | null;
       /**
@@ -6635,7 +6878,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Rows as they are kept, by table */
+      /** @description Everything that is kept of the caller but credentials */
       200: {
         headers: {
           'Cache-Control': components['headers']['Cache-Control-optional'];
@@ -6648,7 +6891,125 @@ export interface operations {
         content: {
           /**
            * @example {
-           *       "exportedAt": "2026-03-02T18:30:00.000Z"
+           *       "exportedAt": "2026-03-02T18:30:00.000Z",
+           *       "user": {
+           *         "userId": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *         "subject": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *         "username": "ada",
+           *         "email": "ada@example.org",
+           *         "role": "player",
+           *         "avatarUrl": "https://images.example.org/ada.png",
+           *         "allowSpectators": true,
+           *         "bannedAt": "2026-03-02T18:30:00.000Z",
+           *         "banReason": "Scores that cannot be played",
+           *         "erasedAt": "2026-03-02T18:30:00.000Z",
+           *         "createdAt": "2026-03-01T09:00:00.000Z",
+           *         "updatedAt": "2026-03-02T18:30:00.000Z"
+           *       },
+           *       "sessions": [
+           *         {
+           *           "sessionId": "01980f3a-9a01-7c11-8f00-5d2c7b3e4a60",
+           *           "userId": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *           "createdAt": "2026-03-01T09:00:00.000Z",
+           *           "revokedAt": "2026-03-02T18:30:00.000Z",
+           *           "revokedBecause": "signed out",
+           *           "userAgent": "Mozilla/5.0"
+           *         }
+           *       ],
+           *       "scores": [
+           *         {
+           *           "leaderboard": "game1",
+           *           "period": "weekly",
+           *           "startsAt": "2026-03-02T18:30:00.000Z",
+           *           "score": 150,
+           *           "reachedAt": "2026-03-02T18:30:00.000Z"
+           *         }
+           *       ],
+           *       "standings": [
+           *         {
+           *           "leaderboard": "game1",
+           *           "period": "weekly",
+           *           "startsAt": "2026-03-02T18:30:00.000Z",
+           *           "endsAt": "2026-03-09T00:00:00.000Z",
+           *           "rank": 3,
+           *           "score": 150,
+           *           "reachedAt": "2026-03-02T18:30:00.000Z"
+           *         }
+           *       ],
+           *       "achievements": [
+           *         {
+           *           "key": "game1",
+           *           "actionId": "01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50",
+           *           "unlockedAt": "2026-03-02T18:30:00.000Z"
+           *         }
+           *       ],
+           *       "friends": [
+           *         {
+           *           "userId": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *           "since": "2026-03-02T18:30:00.000Z"
+           *         }
+           *       ],
+           *       "queuedCompletions": [
+           *         {
+           *           "actionId": "01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50",
+           *           "payload": {},
+           *           "acceptedAt": "2026-03-02T18:30:00.000Z"
+           *         }
+           *       ],
+           *       "auditLog": [
+           *         {
+           *           "id": "01980f3c-5b64-7a79-8e0f-6a3b2c1d0e90",
+           *           "at": "2026-03-02T18:30:00.000Z",
+           *           "action": "user.ban",
+           *           "details": {
+           *             "reason": "Scores that cannot be played"
+           *           }
+           *         }
+           *       ],
+           *       "ledger": [
+           *         {
+           *           "transactionId": "01980f3b-2e31-7f46-b7c5-3d0e9f8a7b60",
+           *           "kind": "completion",
+           *           "actionId": "01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50",
+           *           "leaderboard": "game1",
+           *           "type": "COMPLETE_QUEST",
+           *           "points": 50,
+           *           "delta": 50,
+           *           "before": 100,
+           *           "after": 150,
+           *           "globalDelta": 50,
+           *           "rankPrevious": 5,
+           *           "rankCurrent": 3,
+           *           "acceptedAt": "2026-03-02T18:30:00.000Z",
+           *           "appliedAt": "2026-03-02T18:30:00.000Z",
+           *           "reverses": "01980f3b-2e31-7f46-b7c5-3d0e9f8a7b60",
+           *           "reason": "Scores that cannot be played"
+           *         }
+           *       ],
+           *       "actions": [
+           *         {
+           *           "actionId": "01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50",
+           *           "userId": "01980f3a-6c1e-7b44-9d52-0f4a1c8e2b10",
+           *           "type": "COMPLETE_QUEST",
+           *           "leaderboard": "game1",
+           *           "points": 50,
+           *           "difficulty": "hard",
+           *           "status": "started",
+           *           "source": "server",
+           *           "metadata": {
+           *             "difficulty": "hard"
+           *           },
+           *           "completionMetadata": {
+           *             "level": 3
+           *           },
+           *           "startedAt": "2026-03-02T18:30:00.000Z",
+           *           "expiresAt": "2026-03-02T18:35:00.000Z",
+           *           "acceptedAt": "2026-03-02T18:30:00.000Z",
+           *           "completedAt": "2026-03-02T18:31:00.000Z",
+           *           "ip": "203.0.113.7",
+           *           "userAgent": "Mozilla/5.0"
+           *         }
+           *       ]
            *     }
            */
           'application/json': components['schemas']['Export'];
@@ -9632,9 +9993,9 @@ export interface operations {
            *           "actionId": "01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50",
            *           "points": 50,
            *           "delta": 50,
-           *           "before": 0,
-           *           "after": 0,
-           *           "globalDelta": 0,
+           *           "before": 100,
+           *           "after": 150,
+           *           "globalDelta": 50,
            *           "acceptedAt": "2026-03-02T18:30:00.000Z",
            *           "appliedAt": "2026-03-02T18:30:00.000Z",
            *           "reverses": "01980f3b-2e31-7f46-b7c5-3d0e9f8a7b60",
@@ -9756,9 +10117,9 @@ export interface operations {
            *       "actionId": "01980f3b-1d20-7e35-a6b4-2c9d8e7f6a50",
            *       "points": 50,
            *       "delta": 50,
-           *       "before": 0,
-           *       "after": 0,
-           *       "globalDelta": 0,
+           *       "before": 100,
+           *       "after": 150,
+           *       "globalDelta": 50,
            *       "acceptedAt": "2026-03-02T18:30:00.000Z",
            *       "appliedAt": "2026-03-02T18:30:00.000Z",
            *       "reverses": "01980f3b-2e31-7f46-b7c5-3d0e9f8a7b60",

@@ -11,8 +11,15 @@ const whole = (read: () => PromiseLike<Row[]>): Page => {
   return async (after) => (after ? [] : read());
 };
 
-/** Everything that is kept of a user but credentials, by name: rows as they are kept. The big ones come in pages. */
-function sections(db: Database, userId: string): readonly [string, Page][] {
+interface Section {
+  readonly name: string;
+  readonly page: Page;
+  /** what the API calls the id of a row */
+  readonly id?: string;
+}
+
+/** Everything that is kept of a user but credentials, by table. The big ones come in pages. */
+function sections(db: Database, userId: string): readonly Section[] {
   const ledger: Page = async (after) =>
     (await db('ledger as l')
       .leftJoin('completion_ranks as r', 'r.action_id', 'l.action_id')
@@ -47,20 +54,24 @@ function sections(db: Database, userId: string): readonly [string, Page][] {
       .limit(ROWS_A_PAGE)
       .select('*')) as Row[];
   return [
-    ['sessions', whole(() => db('sessions').where({ user_id: userId }).orderBy('created_at').select('*'))],
-    [
-      'scores',
-      whole(() =>
+    {
+      name: 'sessions',
+      id: 'sessionId',
+      page: whole(() => db('sessions').where({ user_id: userId }).orderBy('created_at').select('*')),
+    },
+    {
+      name: 'scores',
+      page: whole(() =>
         db('scores as s')
           .join('board_periods as b', 'b.id', 's.board_period_id')
           .where('s.user_id', userId)
           .orderBy('b.id')
           .select('b.leaderboard', 'b.period', 'b.starts_at', 's.score', 's.reached_at'),
       ),
-    ],
-    [
-      'standings',
-      whole(() =>
+    },
+    {
+      name: 'standings',
+      page: whole(() =>
         db('board_periods as b')
           .join('standings as s', 's.board_period_id', 'b.id')
           .where('s.user_id', userId)
@@ -75,57 +86,73 @@ function sections(db: Database, userId: string): readonly [string, Page][] {
             's.reached_at',
           ),
       ),
-    ],
-    [
-      'achievements',
-      whole(() =>
+    },
+    {
+      name: 'achievements',
+      page: whole(() =>
         db('achievements')
           .where({ user_id: userId })
           .orderBy('unlocked_at')
           .select('key', 'action_id', 'unlocked_at'),
       ),
-    ],
-    [
-      'friends',
-      whole(() => db('friends').where({ user_id: userId }).orderBy('since').select('friend_id', 'since')),
-    ],
-    [
-      'queuedCompletions',
-      whole(() =>
+    },
+    {
+      name: 'friends',
+      page: whole(() =>
+        db('friends').where({ user_id: userId }).orderBy('since').select('friend_id as user_id', 'since'),
+      ),
+    },
+    {
+      name: 'queuedCompletions',
+      page: whole(() =>
         db('queued_completions')
           .where({ user_id: userId })
           .orderBy('accepted_at')
           .select('action_id', 'payload', 'accepted_at'),
       ),
-    ],
-    [
-      'auditLog',
+    },
+    {
+      name: 'auditLog',
       // What was done, and not by whom.
-      whole(() =>
+      page: whole(() =>
         db('audit_log').where({ subject: userId }).orderBy('id').select('id', 'at', 'action', 'details'),
       ),
-    ],
-    ['ledger', ledger],
-    ['actions', actions],
+    },
+    { name: 'ledger', id: 'transactionId', page: ledger },
+    { name: 'actions', id: 'actionId', page: actions },
   ];
 }
 
 /** Never told: they prove who somebody is, or are of the service's own making. */
 const withheld = new Set([
-  'password_hash',
-  'token_hash',
-  'username_key',
-  'email_key',
+  'passwordHash',
+  'tokenHash',
+  'usernameKey',
+  'emailKey',
+  'revision',
   'seq',
   'sig',
   'actor',
   'replyTo',
 ]);
 
-/** JSON of a row without what is withheld, at any depth: payloads of jobs are rows, too. */
-const toJson = (row: Row): string =>
-  JSON.stringify(row, (key: string, value: unknown) =>
-    withheld.has(key) || /secret|token_epoch|tokenHash/.test(key) ? undefined : value,
+/** Postgres sends bigints as text; these fit a number. */
+const bigints = new Set(['points', 'score', 'delta', 'before', 'after', 'global_delta']);
+
+/** The name that the API has for a column. */
+const camelCase = (column: string): string =>
+  column.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
+/** JSON of a row, named as in the rest of the API, without what is withheld, at any depth: payloads of jobs are rows, too. */
+const toJson = (row: Row, id = 'id'): string =>
+  JSON.stringify(
+    Object.fromEntries(
+      Object.entries(row).map(([column, value]) => [
+        column === 'id' ? id : camelCase(column),
+        bigints.has(column) ? Number(value) : value,
+      ]),
+    ),
+    (key: string, value: unknown) => (withheld.has(key) || /secret|tokenEpoch/.test(key) ? undefined : value),
   );
 
 /**
@@ -134,14 +161,14 @@ const toJson = (row: Row): string =>
  */
 export async function* exportPersonalData(db: Database, userId: string): AsyncGenerator<string> {
   const user = (await db('users').where({ id: userId }).first()) as Row | undefined;
-  yield `{"exportedAt":${JSON.stringify(new Date().toISOString())},"user":${toJson(user ?? {})}`;
-  for (const [name, page] of sections(db, userId)) {
+  yield `{"exportedAt":${JSON.stringify(new Date().toISOString())},"user":${toJson(user ?? {}, 'userId')}`;
+  for (const { name, page, id } of sections(db, userId)) {
     yield `,${JSON.stringify(name)}:[`;
     let separator = '';
     let rows: Row[] = [];
     do {
       rows = await page(rows.at(-1));
-      if (rows.length > 0) yield separator + rows.map(toJson).join(',');
+      if (rows.length > 0) yield separator + rows.map((row) => toJson(row, id)).join(',');
       if (rows.length > 0) separator = ',';
     } while (rows.length >= ROWS_A_PAGE);
     yield ']';

@@ -18,6 +18,7 @@ import type { Sessions } from '../identity/sessions.ts';
 import type { PasswordCheck } from '../identity/sign-in.ts';
 import type { Users } from '../identity/users.ts';
 import { eraseUser } from './erasure.ts';
+import { exportSchema } from './export-schema.ts';
 import type { Exports } from './exports.ts';
 import type { Friends } from './friends.ts';
 import { readHistory } from './history.ts';
@@ -179,9 +180,9 @@ export function userRoutes(deps: UserDeps): Route[] {
       read: true,
       responses: {
         200: {
-          description: 'Rows as they are kept, by table',
+          description: 'Everything that is kept of the caller but credentials',
           headers: ['Content-Disposition'],
-          schema: Joi.object({ exportedAt: schemas.instant.required() }).unknown(true).id('Export'),
+          schema: exportSchema,
         },
       },
       problems: readProblems,

@@ -96,6 +96,18 @@ describe('the OpenAPI document', function () {
     expect(wrong, `${wrong.join('\n')}\n${HINT}`).to.deep.equal([]);
   });
 
+  it('names every member in camelCase, of requests and responses alike', () => {
+    const names = [...walk(document, '')].flatMap(([place, { properties = {} }]) =>
+      // A member may itself be called “properties”; then it is a schema.
+      place.endsWith('/properties') ? [] : Object.keys(properties).map((name) => `${place}: ${name}`),
+    );
+    expect(names).to.have.length.above(100);
+    expect(names.filter((name) => !/: [a-z][A-Za-z0-9]*$/.test(name))).to.deep.equal([]);
+    for (const { definition, title } of operations)
+      for (const { name, in: place } of definition['parameters'] as Json[])
+        if (place !== 'header') expect(name, title).to.match(/^[a-z][A-Za-z0-9]*$/);
+  });
+
   it('has open responses and closed requests, and leaves no definitions behind', () => {
     for (const [place, schema] of walk(document, '')) expect(schema, place).not.to.have.property('$defs');
     const { schemas } = document['components'];

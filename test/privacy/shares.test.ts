@@ -5,11 +5,21 @@ import { Redis } from 'ioredis';
 import { createDatabase, type Database } from '../../common/postgres.ts';
 import { administrator } from '../support/administrator.ts';
 import { eventually } from '../support/eventually.ts';
+import { closed, DocumentChecks } from '../support/openapi.ts';
 import { call, Player } from '../support/player.ts';
 import { useStores } from '../support/stores.ts';
 import { useSystem } from '../support/system.ts';
 
 const ACTIONS = 5000;
+
+/** The keys of all objects in a JSON value. */
+const keysOf = (value: unknown): string[] =>
+  typeof value !== 'object' || value === null
+    ? []
+    : [
+        ...(Array.isArray(value) ? [] : Object.keys(value)),
+        ...Object.values(value).flatMap((member) => keysOf(member)),
+      ];
 
 describe('no caller takes more than a share', function () {
   this.timeout(60_000);
@@ -104,23 +114,29 @@ describe('no caller takes more than a share', function () {
       expect(headers['content-type']).to.match(/^application\/json/);
       expect(headers['cache-control']).to.equal('no-store');
       expect(headers['transfer-encoding']).to.equal('chunked');
-      expect(body.user).to.include({ id: player.userId, email: `${player.username}@example.org` });
+      expect(body.user).to.include({ userId: player.userId, email: `${player.username}@example.org` });
       expect(body.sessions).to.have.length(1);
       expect(body.scores.map(({ leaderboard }: any) => leaderboard)).to.include.members(['game1', 'global']);
-      expect(body.standings[0]).to.include({ leaderboard: 'game1', rank: 3, score: '77' });
+      expect(body.standings[0]).to.include({ leaderboard: 'game1', rank: 3, score: 77 });
       expect(body.ledger).to.have.length(2);
       expect(body.ledger[0]).to.include({
         kind: 'completion',
-        global_delta: '100',
-        rank_previous: done.body.rank.previous,
-        rank_current: done.body.rank.current,
+        transactionId: done.body.transactionId,
+        globalDelta: 100,
+        rankPrevious: done.body.rank.previous,
+        rankCurrent: done.body.rank.current,
       });
       expect(body.ledger[1]).to.include({ kind: 'adjustment', reason: 'a gift' });
       expect(body.actions[0].metadata).to.deep.equal({ level: 'seven' });
       expect(body.queuedCompletions[0].payload.ip).to.equal('203.0.113.9');
       expect(body.achievements.map(({ key }: any) => key)).to.include('score-100');
-      expect(body.friends[0].friend_id).to.equal(friend.userId);
+      expect(body.friends[0].userId).to.equal(friend.userId);
       expect(body.auditLog[0]).to.include({ action: 'score.adjust' });
+      // As the document says, no member more or less; and named as everywhere in the API, at any depth.
+      const { body: document } = await call(api(), 'GET', '//openapi.json');
+      const schema = ['components', 'schemas', 'Export'];
+      expect(new DocumentChecks(closed(document)).errors(schema, body)).to.deep.equal([]);
+      expect(keysOf(body).filter((key) => key.includes('_'))).to.deep.equal([]);
       // Neither credentials, nor who the administrator was.
       const text = JSON.stringify(body);
       expect(text).not.to.match(/password|token_?hash|"sig"/i);
@@ -134,7 +150,7 @@ describe('no caller takes more than a share', function () {
       const player = await busyPlayer();
       const { status, body } = await exported(player);
       expect(status).to.equal(200);
-      expect(new Set(body.actions.map(({ id }: any) => id)).size).to.equal(ACTIONS);
+      expect(new Set(body.actions.map(({ actionId }: any) => actionId)).size).to.equal(ACTIONS);
     });
 
     it('run one at a time a user; one that is cut gives its place back, and harms nobody', async () => {

@@ -556,7 +556,7 @@ export const api: readonly Mutant[] = [
   },
   {
     file: 'api/users/personal-data.ts',
-    search: "'password_hash',",
+    search: "'passwordHash',",
     replace: '',
     breaks: 'exports hold password hashes',
     tests: ['test/privacy/shares.test.ts'],
