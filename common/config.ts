@@ -3,6 +3,7 @@ import { ConfigError } from './config-error.ts';
 import { normalizeOrigin } from './origins.ts';
 import { parsePostgresAddress } from './postgres-address.ts';
 import { DEFAULT_REDIS_PREFIX } from './redis-names.ts';
+import { wording } from './wording.ts';
 
 /** One environment variable: how it is read, what it means. The table below is the documentation's source. */
 export interface Variable<T> {
@@ -28,7 +29,10 @@ const text = (doc: string, fallback: string): Variable<string> => ({
 const optionalText = (doc: string): Variable<string | undefined> => ({ doc, schema: Joi.string().empty('') });
 const url = (doc: string, schemes: string[]): Variable<string | undefined> => ({
   doc,
-  schema: Joi.string().uri({ scheme: schemes }).empty(''),
+  schema: Joi.string()
+    .uri({ scheme: schemes })
+    .empty('')
+    .messages({ 'string.uriCustomScheme': `must begin with ${schemes.map((s) => `${s}://`).join(' or ')}` }),
 });
 const postgresUrl = (doc: string): Variable<string | undefined> => ({
   doc,
@@ -120,8 +124,7 @@ export const variables = {
   REDIS_PREFIX: {
     doc: 'What every key, queue and channel in Redis begins with. Installations on one Redis server need different ones, even in databases of their own: channels know no databases. The same on every process.',
     schema: Joi.string()
-      .pattern(/^[A-Za-z0-9_.-]{1,40}$/)
-      .messages({ 'string.pattern.base': 'must be 1 to 40 letters, digits, `_`, `-` or `.`' })
+      .pattern(/^[A-Za-z0-9_.-]{1,40}$/, '1 to 40 letters, digits, `_`, `-` or `.`')
       .default(DEFAULT_REDIS_PREFIX),
   } as Variable<string>,
   ALLOW_UNSAFE_REDIS: flag(
@@ -248,7 +251,7 @@ export const variables = {
       .custom((hosts: string[], helpers) =>
         hosts.every((host) => /^[a-z0-9.-]+(:\d+)?$/i.test(host))
           ? hosts
-          : helpers.message({ custom: '{{#label}} must be host names, without https:// and without a path' }),
+          : helpers.message({ custom: 'must be host names, without https:// and without a path' }),
       ),
   } as Variable<string[]>,
   PUBLIC_READS: flag('Boards may be read and watched without a token.', true),
@@ -360,9 +363,10 @@ export function loadConfig(
   const problems: string[] = [];
   const values: Record<string, unknown> = {};
   for (const [name, { schema }] of Object.entries<Variable<unknown>>(variables)) {
-    const { value, error } = (schema as Joi.Schema).validate(env[name] === '' ? undefined : env[name], {
-      errors: { label: false },
-    }) as { value: unknown; error?: Joi.ValidationError };
+    const { value, error } = (schema as Joi.Schema).validate(
+      env[name] === '' ? undefined : env[name],
+      wording,
+    ) as { value: unknown; error?: Joi.ValidationError };
     if (error) problems.push(`${name} ${error.message}. ${variables[name as keyof Variables].doc}`);
     else values[name] = value;
   }

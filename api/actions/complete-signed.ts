@@ -1,6 +1,5 @@
 import Joi from 'joi';
 import { GLOBAL_BOARD } from '../../common/board/board.ts';
-import { uuidPattern } from '../../common/ids.ts';
 import { Problem, unavailable } from '../http/problem.ts';
 import { route, signedIn, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
@@ -49,7 +48,7 @@ export function completeSignedRoute({
     access: 'player',
     sacrifice: 'signed_completion',
     body: Joi.object({
-      actionId: Joi.string().pattern(uuidPattern).required(),
+      actionId: schemas.uuid.required(),
       type: actionType,
       leaderboard: schemas.boardKey.min(1),
       timestamp: Joi.string().isoDate().max(40).required(),

@@ -1,7 +1,6 @@
 import Joi from 'joi';
 import { presentAction } from '../../common/action-views.ts';
 import type { ActionStatus } from '../../common/actions.ts';
-import { uuidPattern } from '../../common/ids.ts';
 import { route, signedIn, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
 import {
@@ -47,7 +46,7 @@ export function listRoute({ actions }: ActionDeps): Route {
     query: Joi.object({
       status,
       limit: Joi.number().integer().min(1).max(100).default(20),
-      cursor: Joi.string().pattern(uuidPattern).description('`nextCursor` of the page before'),
+      cursor: schemas.uuid.description('`nextCursor` of the page before'),
     }),
     responses: {
       200: {

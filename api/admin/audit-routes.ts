@@ -1,5 +1,4 @@
 import Joi from 'joi';
-import { uuidPattern } from '../../common/ids.ts';
 import type { Database } from '../../common/postgres.ts';
 import { route, type Route } from '../http/route.ts';
 import * as schemas from '../http/schemas.ts';
@@ -33,7 +32,7 @@ export function auditRoutes({ db }: { readonly db: Database }): Route[] {
         from: Joi.string().isoDate().max(40).description('at this time or later'),
         to: Joi.string().isoDate().max(40).description('before this time'),
         limit: Joi.number().integer().min(1).max(100).default(20),
-        cursor: Joi.string().pattern(uuidPattern).description('`nextCursor` of the page before'),
+        cursor: schemas.uuid.description('`nextCursor` of the page before'),
       }),
       responses: {
         200: {

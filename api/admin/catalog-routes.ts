@@ -17,13 +17,17 @@ export interface CatalogAdminDeps {
   readonly catalog: Catalog;
 }
 
-const key = Joi.string().pattern(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/);
+const key = Joi.string().pattern(
+  /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/,
+  '1 to 64 letters, digits, _ or -, the first a letter or digit',
+);
 const title = Joi.string().min(1).max(120);
 const instant = schemas.nullable(Joi.string().isoDate().max(40));
 const periodList = Joi.array()
   .items(Joi.string().valid(...periods))
   .unique()
   .has('all')
+  .messages({ 'array.hasUnknown': 'must contain all' })
   .description('must contain all');
 
 /** A kind of thing that operators define: its table, and how its columns are called in the API. */
@@ -70,6 +74,7 @@ const actionTypes: Definition = {
       schema: Joi.object()
         .pattern(/^[a-z0-9_-]{1,32}$/i, Joi.number().min(0).max(1000))
         .max(20)
+        .messages({ 'object.unknown': 'must be named with 1 to 32 letters, digits, _ or -' })
         .description('difficulty -> multiplier of the points'),
       json: true,
     },

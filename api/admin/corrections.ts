@@ -2,7 +2,7 @@ import Joi from 'joi';
 import type { Knex } from 'knex';
 import type { Database } from '../../common/postgres.ts';
 import type { Logger } from '../../common/logger.ts';
-import { newId, userIdPattern } from '../../common/ids.ts';
+import { newId } from '../../common/ids.ts';
 import type { CorrectionJob } from '../../common/queues.ts';
 import type { Completions } from '../actions/completions.ts';
 import { Problem } from '../http/problem.ts';
@@ -16,7 +16,7 @@ export interface CorrectionDeps {
   readonly log: Logger;
 }
 
-const userParams = Joi.object({ userId: Joi.string().pattern(userIdPattern).required() });
+const userParams = Joi.object({ userId: schemas.givenUserId.required() });
 const reason = Joi.string().min(1).max(500);
 const integer = Joi.number().integer();
 const correctionSchema = Joi.object({

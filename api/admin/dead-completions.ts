@@ -86,7 +86,7 @@ export function deadCompletionRoutes({ db, queues, signatures }: DeadCompletions
       query: Joi.object({
         limit: Joi.number().integer().min(1).max(100).default(50),
         cursor: Joi.string()
-          .pattern(/^\d{1,16}$/)
+          .pattern(/^\d{1,16}$/, 'the `nextCursor` of the page before')
           .description('`nextCursor` of the page before'),
       }),
       responses: {

@@ -1,6 +1,5 @@
 import Joi from 'joi';
 import type { Knex } from 'knex';
-import { userIdPattern } from '../../common/ids.ts';
 import type { Database } from '../../common/postgres.ts';
 import type { CorrectionJob } from '../../common/queues.ts';
 import { Problem } from '../http/problem.ts';
@@ -139,7 +138,7 @@ export function ledgerReadRoutes({ db }: { readonly db: Database }): Route[] {
       path: '/admin/users/:userId/ledger',
       operationId: 'listUserLedger',
       summary: 'List a user’s ledger entries, newest first',
-      params: Joi.object({ userId: Joi.string().pattern(userIdPattern).required() }),
+      params: Joi.object({ userId: schemas.givenUserId.required() }),
       query: Joi.object({
         leaderboard: schemas.boardKey,
         from: Joi.string().isoDate().max(40).description('accepted at this time or later'),

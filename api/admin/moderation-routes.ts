@@ -1,6 +1,5 @@
 import Joi from 'joi';
 import type { Knex } from 'knex';
-import { userIdPattern } from '../../common/ids.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
 import { Problem } from '../http/problem.ts';
 import { route, signedIn, type Input, type Reply, type Route } from '../http/route.ts';
@@ -11,7 +10,7 @@ export interface ModerationDeps {
   readonly directory: UserDirectory;
 }
 
-const userParams = Joi.object({ userId: Joi.string().pattern(userIdPattern).required() });
+const userParams = Joi.object({ userId: schemas.givenUserId.required() });
 const banSchema = Joi.object({
   userId: schemas.userId.required(),
   banned: Joi.boolean().required(),

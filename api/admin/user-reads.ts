@@ -1,7 +1,6 @@
 import { isIP } from 'node:net';
 import Joi from 'joi';
 import type { Knex } from 'knex';
-import { userIdPattern } from '../../common/ids.ts';
 import type { Database } from '../../common/postgres.ts';
 import { usernameKey } from '../../common/users/names.ts';
 import { Problem } from '../http/problem.ts';
@@ -115,7 +114,7 @@ export function userReadRoutes({ db }: { readonly db: Database }): Route[] {
           .valid(...statuses)
           .description('only users of this status'),
         limit: Joi.number().integer().min(1).max(100).default(20).description('users a page'),
-        cursor: Joi.string().pattern(userIdPattern).description('`nextCursor` of the page before'),
+        cursor: schemas.givenUserId.description('`nextCursor` of the page before'),
       }),
       responses: {
         200: {
@@ -151,7 +150,7 @@ export function userReadRoutes({ db }: { readonly db: Database }): Route[] {
       path: '/admin/users/:userId',
       operationId: 'getUserAsAdministrator',
       summary: 'Read what is known of a user',
-      params: Joi.object({ userId: Joi.string().pattern(userIdPattern).required() }),
+      params: Joi.object({ userId: schemas.givenUserId.required() }),
       responses: { 200: { description: 'Profile, ban, logins and scores', schema: profileSchema } },
       problems: ['USER_NOT_FOUND'],
       async handle({ params: { userId } }) {

@@ -1,9 +1,16 @@
 import Joi from 'joi';
 import { boardStates } from '../../common/board/board-state.ts';
+import { userIdPattern, uuidPattern } from '../../common/ids.ts';
 import { periods } from '../../common/periods.ts';
 
 /** Parts of requests and responses that several routes share. */
 export const userId = Joi.string().description('UUIDv7, or the subject of an outside identity service');
+/** One that a request names. */
+export const givenUserId = Joi.string().pattern(
+  userIdPattern,
+  'the id of a user: 1 to 128 letters, digits or _ . : @ | + = -, the first a letter or digit',
+);
+export const uuid = Joi.string().pattern(uuidPattern, 'a UUID');
 export const boardKey = Joi.string().max(64).description('a leaderboard’s key; case-sensitive');
 export const instant = Joi.string().isoDate().description('ISO 8601, UTC, milliseconds');
 export const period = Joi.string()

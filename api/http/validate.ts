@@ -1,4 +1,5 @@
 import type Joi from 'joi';
+import { fieldErrors, wording } from '../../common/wording.ts';
 import { Problem, type FieldError } from './problem.ts';
 
 const MAX_DEPTH = 20;
@@ -13,7 +14,7 @@ function refuseHostileJson(value: unknown, depth = 1): void {
   if (typeof value === 'string') return refuseHostileText(value);
   if (typeof value !== 'object' || value === null) return;
   if (depth > MAX_DEPTH)
-    throw invalid([{ path: '', message: `must not be nested deeper than ${MAX_DEPTH} levels` }]);
+    throw invalid([{ path: '', message: `must not be nested deeper than ${MAX_DEPTH} levels` }], 'the JSON');
   for (const key of Object.keys(value)) {
     if (key === POISONOUS) throw invalid([{ path: key, message: 'is not an allowed name' }]);
     refuseHostileText(key);
@@ -29,12 +30,15 @@ function refuseHostileText(text: string): void {
     throw invalid([{ path: '', message: 'text must be well-formed Unicode without NUL characters' }]);
 }
 
-const invalid = (errors: FieldError[]): Problem =>
+/** @param part what an error without a path is about */
+const invalid = (errors: FieldError[], part = ''): Problem =>
   new Problem(
     'INVALID_REQUEST',
-    errors.map(({ path, message }) => (path ? `${path} ${message}` : message)).join('; '),
+    errors.map(({ path, message }) => `${path || part} ${message}`.trim()).join('; '),
     { errors },
   );
+
+const whole = { params: 'the path', query: 'the query', body: 'the body' };
 
 /**
  * Prepares the check of a part of requests. Text is converted to numbers and flags in paths and queries, never in bodies.
@@ -44,9 +48,9 @@ const invalid = (errors: FieldError[]): Problem =>
 export function validator(part: 'params' | 'query' | 'body', schema: Joi.ObjectSchema) {
   // Set once: joi takes preferences that come with a call apart at every call.
   const prepared = schema.prefs({
+    ...wording,
     abortEarly: false,
     convert: part !== 'body',
-    errors: { label: false, wrap: { label: false, array: false } },
     stripUnknown: false,
   });
   return (value: unknown): unknown => {
@@ -56,6 +60,6 @@ export function validator(part: 'params' | 'query' | 'body', schema: Joi.ObjectS
       error?: Joi.ValidationError;
     };
     if (!error) return checked;
-    throw invalid(error.details.map(({ path, message }) => ({ path: path.join('.'), message })));
+    throw invalid(fieldErrors(error, schema), whole[part]);
   };
 }

@@ -5,7 +5,6 @@ import {
   redeemPasswordReset,
 } from '../../common/identity/password-resets.ts';
 import { hashPassword } from '../../common/identity/passwords.ts';
-import { userIdPattern } from '../../common/ids.ts';
 import type { Database } from '../../common/postgres.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
 import { audit } from '../admin/audit.ts';
@@ -95,7 +94,7 @@ export function passwordRoutes(deps: PasswordDeps): Route[] {
         'Hand it to the user: with it the user chooses a new password, once, within an hour. It replaces an earlier one, also when the request is repeated. The token is shown here only.',
       access: 'admin',
       idempotent: 'optional',
-      params: Joi.object({ userId: Joi.string().pattern(userIdPattern).required() }),
+      params: Joi.object({ userId: schemas.givenUserId.required() }),
       responses: {
         201: {
           description: 'The token',

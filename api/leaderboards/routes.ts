@@ -2,7 +2,6 @@ import Joi from 'joi';
 import { boardAt, type BoardRef } from '../../common/board/board.ts';
 import { mayView, visibleBoard } from '../../common/board/visibility.ts';
 import type { Catalog } from '../../common/catalog.ts';
-import { userIdPattern } from '../../common/ids.ts';
 import { spanOf, type Period } from '../../common/periods.ts';
 import type { UserDirectory } from '../../common/users/user-directory.ts';
 import { Problem } from '../http/problem.ts';
@@ -17,11 +16,12 @@ const integer = (min: number, max: number, fallback: number) =>
 const nullableInstant = schemas.nullable(schemas.instant).required();
 const count = Joi.number().integer().min(0);
 
+const aDay = 'a day of the calendar, as 2026-03-02';
 const date = Joi.string()
-  .pattern(/^\d{4}-\d{2}-\d{2}$/)
+  .pattern(/^\d{4}-\d{2}-\d{2}$/, aDay)
   .custom((value: string, helpers) =>
     Number.isNaN(Date.parse(value)) || new Date(value).toISOString().slice(0, 10) !== value
-      ? helpers.error('any.invalid')
+      ? helpers.error('string.pattern.name', { name: aDay })
       : value,
   )
   .description('a day of the period, YYYY-MM-DD; not with the period all');
@@ -249,7 +249,7 @@ export function leaderboardRoutes({
         '`me` is the caller. Without a score: `score` 0, `rank` and `percentile` null. `percentile` is the share of the others who stand below.',
       access: 'reader',
       read: true,
-      params: keyParams.keys({ userId: Joi.string().pattern(userIdPattern).required() }),
+      params: keyParams.keys({ userId: schemas.givenUserId.required() }),
       query: Joi.object({
         period: schemas.period,
         date,
@@ -321,7 +321,7 @@ export function leaderboardRoutes({
       params: keyParams,
       query: Joi.object({ period: schemas.period, date }),
       body: Joi.object({
-        userIds: Joi.array().items(Joi.string().pattern(userIdPattern)).min(1).max(100).unique().required(),
+        userIds: Joi.array().items(schemas.givenUserId).min(1).max(100).unique().required(),
       }),
       responses: {
         200: {

@@ -4,7 +4,6 @@ import { GLOBAL_BOARD } from '../../common/board/board.ts';
 import { visibleBoard } from '../../common/board/visibility.ts';
 import type { Catalog } from '../../common/catalog.ts';
 import type { Identity } from '../../common/identity/access-tokens.ts';
-import { userIdPattern } from '../../common/ids.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Database } from '../../common/postgres.ts';
 import type { Queues } from '../../common/queues.ts';
@@ -47,7 +46,7 @@ export interface UserDeps {
 /** How old a login may be that erases an account without its password, milliseconds. A refresh makes it no younger. */
 const ERASE_WITHIN_MS = 15 * 60_000;
 const noStore = { 'Cache-Control': 'no-store' };
-const userParams = Joi.object({ userId: Joi.string().pattern(userIdPattern).required() });
+const userParams = Joi.object({ userId: schemas.givenUserId.required() });
 const own = schemas.user
   .keys({ email: schemas.nullable(Joi.string()).required(), allowSpectators: Joi.boolean().required() })
   .id('Me');
@@ -284,7 +283,7 @@ export function userRoutes(deps: UserDeps): Route[] {
       query: Joi.object({
         leaderboard: schemas.boardKey.default(GLOBAL_BOARD),
         period: Joi.string()
-          .pattern(/^([1-9]|[1-9]\d|[12]\d\d|3[0-5]\d|36[0-5])d$/)
+          .pattern(/^([1-9]|[1-9]\d|[12]\d\d|3[0-5]\d|36[0-5])d$/, 'a number of days from 1d to 365d')
           .default('7d')
           .description('1d to 365d'),
       }),

@@ -70,7 +70,7 @@ export const createUsernameSchema = (withEmoji: boolean): Joi.StringSchema =>
       return isUsername(name, withEmoji) ? name : helpers.error('username.form');
     })
     .messages({
-      'username.form': `{{#label}} must be ${MIN} to ${MAX} letters or digits (from ${MIN_EAST_ASIAN} in Chinese, Japanese and Korean); _ - . ' and single spaces may stand inside`,
+      'username.form': `must be ${MIN} to ${MAX} letters or digits (from ${MIN_EAST_ASIAN} in Chinese, Japanese and Korean); _ - . ' and single spaces may stand inside`,
     })
     .meta({ minLength: MIN_EAST_ASIAN })
     .description(
@@ -86,16 +86,18 @@ export const usernameSchema = createUsernameSchema(false);
  * @param hosts where it may be, as `cdn.example.com`; none = anywhere
  */
 export const createAvatarUrlSchema = (hosts: readonly string[]): Joi.StringSchema => {
+  const httpsOnly = 'must be an https address, as https://images.example.org/ada.png';
   const schema = Joi.string()
     .uri({ scheme: ['https'] })
-    .max(2000);
+    .max(2000)
+    .messages({ 'string.uri': httpsOnly, 'string.uriCustomScheme': httpsOnly });
   if (hosts.length === 0) return schema.description('https only');
   const allowed = new Set(hosts.map((host) => host.toLowerCase()));
   return schema
     .custom((url: string, helpers) =>
       URL.canParse(url) && allowed.has(new URL(url).host.toLowerCase()) ? url : helpers.error('avatar.host'),
     )
-    .messages({ 'avatar.host': `{{#label}} must be on one of these hosts: ${hosts.join(', ')}` })
+    .messages({ 'avatar.host': `must be on one of these hosts: ${hosts.join(', ')}` })
     .description(`https only, on ${hosts.join(', ')}`);
 };
 

@@ -8,6 +8,7 @@ import type { Identity } from '../../common/identity/access-tokens.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
 import { periods, type Period } from '../../common/periods.ts';
+import { fieldErrors, wording } from '../../common/wording.ts';
 import { watchedId, type BoardFeeds, type Watched } from '../boards/board-feeds.ts';
 import type { Delivery } from '../boards/fan-out.ts';
 import type { SentFrame } from '../boards/signer.ts';
@@ -176,13 +177,14 @@ export class BoardStreams {
     await limits.admit(limits.addressOf(request));
     const identity = await identify(token);
     const { value: query, error } = querySchema.validate(Object.fromEntries(new URLSearchParams(search)), {
-      errors: { label: false },
-    }) as { value: { period: Period }; error?: Joi.ValidationError };
+      ...wording,
+      abortEarly: false,
+    }) as {
+      value: { period: Period };
+      error?: Joi.ValidationError;
+    };
     if (error) {
-      const errors = error.details.map((detail) => ({
-        path: detail.path.join('.'),
-        message: detail.message,
-      }));
+      const errors = fieldErrors(error, querySchema);
       throw new Refusal('INVALID_REQUEST', errors.map((e) => `${e.path} ${e.message}`).join('; '), {
         errors,
       });
