@@ -26,6 +26,14 @@ describe('loadConfig', () => {
     expect(config.PORT).to.equal(3000);
   });
 
+  it('takes the name of the administrator as registration would', () => {
+    const { ADMIN_USERNAME } = loadConfig({ ADMIN_USERNAME: 'Jose\u0301' });
+    expect(ADMIN_USERNAME).to.equal('Jos\u00e9');
+    expect(loadConfig({ ADMIN_USERNAME: 'chief 🦊', USERNAME_EMOJI: 'true' }).ADMIN_USERNAME).to.equal(
+      'chief 🦊',
+    );
+  });
+
   const wrong: [string, Record<string, string>, RegExp][] = [
     ['a port out of range', { PORT: '70000' }, /PORT must be at most 65535/],
     ['a word for a number', { COMPLETE_WAIT_MS: 'soon' }, /COMPLETE_WAIT_MS must be a number/],
@@ -56,6 +64,21 @@ describe('loadConfig', () => {
       'an address in place of a host of avatars',
       { ...production, AVATAR_HOSTS: 'cdn.example.com,https://cdn.example.com/' },
       /AVATAR_HOSTS must be host names, without https/,
+    ],
+    [
+      'an administrator of a name that registration refuses',
+      { ADMIN_USERNAME: 'ops@example.org' },
+      /ADMIN_USERNAME must be 3 to 50 letters or digits .*as in registration/,
+    ],
+    [
+      'an administrator with emoji, which names may not have',
+      { ADMIN_USERNAME: 'chief 🦊' },
+      /ADMIN_USERNAME must be 3 to 50 letters/,
+    ],
+    [
+      'a password with which nobody could sign in',
+      { ADMIN_PASSWORD: 'x'.repeat(201) },
+      /ADMIN_PASSWORD must have at most 200 characters/,
     ],
     [
       'production without a database',

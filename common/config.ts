@@ -2,7 +2,9 @@ import Joi from 'joi';
 import { ConfigError } from './config-error.ts';
 import { normalizeOrigin } from './origins.ts';
 import { parsePostgresAddress } from './postgres-address.ts';
+import { passwordSchema } from './identity/password-rule.ts';
 import { DEFAULT_REDIS_PREFIX } from './redis-names.ts';
+import { createUsernameSchema, normalizeUsername } from './users/names.ts';
 import { wording } from './wording.ts';
 
 /** One environment variable: how it is read, what it means. The table below is the documentation's source. */
@@ -236,9 +238,12 @@ export const variables = {
     256,
   ),
   COMPLETION_BATCH_MAX: int('Most completions that a partition brings into one transaction.', 100, 1, 1000),
-  ADMIN_USERNAME: text('The administrator made at start.', 'admin'),
+  ADMIN_USERNAME: text(
+    'The administrator made by `npm start` and `laurel seed`. By the rules of registration.',
+    'admin',
+  ),
   ADMIN_PASSWORD: optionalText(
-    'The administrator’s password. `npm start` makes and prints one when it is not set.',
+    'The administrator’s password, 8 to 200 characters; in production 12 at least. `npm start` makes and prints one when it is not set.',
   ),
   CORS_ORIGINS: originList(
     'Origins of web pages that may call the API and open sockets, such as `https://game.example`; the service’s own origin always may. `http://localhost:*` is any port of one’s machine.',
@@ -373,11 +378,12 @@ export function loadConfig(
   for (const [name, instead] of Object.entries(notSupported))
     if (env[name]) problems.push(`${name} is not supported by this version: take it out. ${instead}`);
   const config = values as unknown as Config;
-  if (problems.length === 0) problems.push(...secretProblems(config, required));
+  if (problems.length === 0)
+    problems.push(...administratorProblems(config), ...secretProblems(config, required));
   if (problems.length > 0) {
     throw new ConfigError(`These settings are wrong:\n${problems.map((p) => `  - ${p}`).join('\n')}`);
   }
-  return Object.freeze(config);
+  return Object.freeze({ ...config, ADMIN_USERNAME: normalizeUsername(config.ADMIN_USERNAME) });
 }
 
 const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/;
@@ -396,6 +402,16 @@ function keySetProblems({ JWT_JWKS_URL, JWT_ISSUER, JWT_AUDIENCE }: Config): str
         ]
       : []),
   ];
+}
+
+/** What registration refuses would make an account that cannot sign in, or whose name no page can show. */
+function administratorProblems({ ADMIN_USERNAME, ADMIN_PASSWORD, USERNAME_EMOJI }: Config): string[] {
+  const name = createUsernameSchema(USERNAME_EMOJI).validate(ADMIN_USERNAME, wording);
+  const password = passwordSchema.validate(ADMIN_PASSWORD, wording);
+  return [
+    name.error ? [`ADMIN_USERNAME ${name.error.message}, as in registration.`] : [],
+    password.error ? [`ADMIN_PASSWORD ${password.error.message}, as in registration.`] : [],
+  ].flat();
 }
 
 function secretProblems(config: Config, required: readonly Required[]): string[] {

@@ -4,7 +4,7 @@ import { presentUser } from '../users/present.ts';
 import type { Grant } from './sessions.ts';
 
 /** Parts of requests and responses that several routes of identity share. */
-export const password = Joi.string().min(8).max(200).description('8 to 200 characters');
+export { passwordSchema as password } from '../../common/identity/password-rule.ts';
 /** One that is only compared: the rules may have been others when it was chosen. */
 export const givenPassword = Joi.string().min(1).max(200);
 export const noStore = { 'Cache-Control': 'no-store' };
