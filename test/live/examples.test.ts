@@ -1,12 +1,12 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { expect } from 'chai';
 import { after, before } from 'mocha';
 import type { Socket } from 'socket.io-client';
 import ts from 'typescript';
 import { buildWeb } from '../../dev/build-web.ts';
+import { createSigner } from '../../realtime/boards/signer.ts';
 import { eventually } from '../support/eventually.ts';
 import { call, Player } from '../support/player.ts';
 import { temporaryFolder } from '../support/run-folder.ts';
@@ -34,11 +34,22 @@ const prelude = (site: string, other: Player): string => `
     removeItem: (key) => void kept.delete(key),
   };`;
 
+/** The blocks of TypeScript in a page, in order. */
+const examplesIn = (page: string): string[] =>
+  [.../```(?:ts|typescript)\n([^]*?)```/g[Symbol.matchAll](page)].map(([, code = '']) => code);
+
+/** A folder whose programs find the packages that are installed here. */
+async function projectFolder(name: string): Promise<string> {
+  const folder = await temporaryFolder(name);
+  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
+  return folder;
+}
+
 /** Compiles as a strict browser project would. @returns what the compiler has to say */
-function complaints(file: string): string[] {
+function complaints(...files: string[]): string[] {
   const config = ts.readConfigFile(join(root, 'tsconfig.browser.json'), (path) => ts.sys.readFile(path));
   const { options } = ts.parseJsonConfigFileContent(config.config, ts.sys, root);
-  const program = ts.createProgram([file], {
+  const program = ts.createProgram(files, {
     ...options,
     // The SDK is imported by its place, not by its name.
     rewriteRelativeImportExtensions: false,
@@ -46,7 +57,10 @@ function complaints(file: string): string[] {
   });
   return ts
     .getPreEmitDiagnostics(program)
-    .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'));
+    .map(
+      ({ file, messageText }) =>
+        `${basename(file?.fileName ?? '')}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`,
+    );
 }
 
 describe('the examples in the documentation', function () {
@@ -70,7 +84,7 @@ describe('the examples in the documentation', function () {
     const text = await readFile(join(root, 'client/README.md'), 'utf8');
     const examples = new Map(
       text.split(/^## /m).flatMap((section) => {
-        const code = [.../```ts\n([^]*?)```/g[Symbol.matchAll](section)].map((match) => match[1]).join('');
+        const code = examplesIn(section).join('');
         return code === ''
           ? []
           : [[section.split('\n', 1)[0]!, code.replaceAll('console.', 'said.')] as const];
@@ -154,18 +168,9 @@ describe('the examples in the documentation', function () {
 
   it('need no SDK: the lines of docs/realtime.md show a board, too', async () => {
     const player = await Player.join(system.api[0]!.url);
-    const text = await readFile(join(root, 'docs/realtime.md'), 'utf8');
-    const [, lines = ''] = /^## In one minute[^]*?```ts\n([^]*?)```/m.exec(text) ?? [];
-    const file = join(await temporaryFolder('realtime'), 'example.mjs');
-    await writeFile(
-      file,
-      `${lines
-        .replace(
-          "'socket.io-client'",
-          JSON.stringify(createRequire(import.meta.url).resolve('socket.io-client')),
-        )
-        .replace('http://localhost:3000', site.url)}\nexport { socket, board };`,
-    );
+    const [lines = ''] = examplesIn(await readFile(join(root, 'docs/realtime.md'), 'utf8'));
+    const file = join(await projectFolder('realtime'), 'example.mts');
+    await writeFile(file, `${lines.replace('http://localhost:3000', site.url)}\nexport { socket, board };`);
     const example = (await import(pathToFileURL(file).href)) as { socket: Socket; board: any };
     try {
       await eventually(() => expect(example.board).to.include({ leaderboard: 'global', period: 'daily' }));
@@ -181,5 +186,51 @@ describe('the examples in the documentation', function () {
     } finally {
       example.socket.disconnect();
     }
+  });
+
+  it('check signatures as they are made', async () => {
+    const [, lines = ''] = examplesIn(await readFile(join(root, 'docs/realtime.md'), 'utf8'));
+    const file = join(await projectFolder('signatures'), 'example.mts');
+    await writeFile(file, lines);
+    const { isGenuine } = (await import(pathToFileURL(file).href)) as {
+      isGenuine: (frame: unknown, secret: string) => boolean;
+    };
+    const secret = 'a-secret-of-a-studio-that-has-32-bytes';
+    const frame = createSigner([secret])({
+      type: 'LEADERBOARD_REFRESH',
+      leaderboard: 'game1',
+      period: 'all',
+      version: 2,
+      previousVersion: 1,
+      timestamp: '2026-03-02T18:30:00.000Z',
+      changes: [],
+      entries: [],
+    });
+    expect(isGenuine(frame, secret)).to.equal(true);
+    expect(isGenuine({ ...frame, version: 3 }, secret)).to.equal(false);
+    expect(isGenuine({ ...frame, signature: 'cut off' }, secret)).to.equal(false);
+    expect(isGenuine(frame, `${secret}!`)).to.equal(false);
+  });
+
+  it('compile in a strict project, on every page', async () => {
+    const folder = await projectFolder('docs');
+    const inDocs = (await readdir(join(root, 'docs'), { recursive: true })).map((name) => join('docs', name));
+    // Those of the SDK's README are one program, which is compiled above.
+    const pages = [
+      'README.md',
+      'CONTRIBUTING.md',
+      'SECURITY.md',
+      ...inDocs.filter((name) => name.endsWith('.md')),
+    ];
+    const files: string[] = [];
+    for (const page of pages) {
+      for (const [i, code] of examplesIn(await readFile(join(root, page), 'utf8')).entries()) {
+        const file = join(folder, `${page.replaceAll('/', '.')}-${i + 1}.mts`);
+        await writeFile(file, `${code}\nexport {};`);
+        files.push(file);
+      }
+    }
+    expect(files).not.to.have.length(0);
+    expect(complaints(...files)).to.deep.equal([]);
   });
 });
