@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { Writable } from 'node:stream';
 import { createServer } from 'node:http';
 import { expect } from 'chai';
@@ -110,6 +111,60 @@ const services: [service: string, isPublicId: boolean, claims: Claims][] = [
   ['a patient one, in letters of two units', false, { sub: '𝒳'.repeat(255) }],
 ];
 
+/** What tokens hold besides, by the section of docs/identity.md that tells how to take them; and whether they name their player. */
+const recipes: Record<string, { claims: Claims; named?: string; shared?: true }> = {
+  Auth0: {
+    claims: {
+      sub: 'auth0|507f1f77bcf86cd799439011',
+      aud: ['https://game.example/api', 'https://TENANT.eu.auth0.com/userinfo'],
+      azp: 'client',
+      scope: 'openid profile',
+      'https://game.example/username': 'of-auth0',
+    },
+    named: 'of-auth0',
+  },
+  Firebase: {
+    claims: {
+      sub: 'f1B2c3D4e5F6g7H8i9J0k1L2m3N4',
+      user_id: 'f1B2c3D4e5F6g7H8i9J0k1L2m3N4',
+      name: 'Jane Doe',
+      picture: 'https://lh3.googleusercontent.com/a/x',
+      nickname: 'of-firebase',
+      firebase: { identities: {}, sign_in_provider: 'google.com' },
+    },
+    named: 'of-firebase',
+  },
+  Supabase: {
+    claims: {
+      sub: '3f0c2a6e-7d1b-4f7e-9c2a-5b8e4d1f0a12',
+      role: 'authenticated',
+      email: 'jane@example.org',
+      app_metadata: { provider: 'email' },
+      user_metadata: { username: 'of-supabase' },
+      is_anonymous: false,
+    },
+    named: 'of-supabase',
+  },
+  'Entra ID': {
+    claims: {
+      sub: 'AAAAALzFbv8vLAs1i0sQ0ZXXwgKUJ0Wg8dNYbKqzNsk',
+      oid: randomUUID(),
+      preferred_username: 'jane@example.org',
+      scp: 'play',
+      ver: '2.0',
+    },
+  },
+  Cognito: {
+    claims: { sub: randomUUID(), token_use: 'access', client_id: 'client', username: 'of-cognito' },
+    named: 'of-cognito',
+  },
+  Clerk: {
+    claims: { sub: 'user_2NNEqL2nrIRdJ194ndJqAHwEfxD', azp: 'https://game.example', username: 'of-clerk' },
+    named: 'of-clerk',
+  },
+  Steam: { claims: { sub: '76561197960287931', username: 'of-steam' }, named: 'of-steam', shared: true },
+};
+
 describe('tokens of outside identity services', function () {
   this.timeout(60_000);
   const stores = useStores();
@@ -190,6 +245,42 @@ describe('tokens of outside identity services', function () {
         listener.socket.disconnect();
       }
     });
+  });
+
+  it('are taken with the settings that docs/identity.md names, and no others', async () => {
+    const page = await readFile(new URL('../../docs/identity.md', import.meta.url), 'utf8');
+    const sections = page.split(/^## /m).flatMap((section): [string, Record<string, string>][] => {
+      const [, block] = /```sh\n([^]*?)```/.exec(section) ?? [];
+      if (block === undefined) return [];
+      const settings = [...block.matchAll(/^(\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]);
+      return [[section.split('\n', 1)[0]!, Object.fromEntries(settings)]];
+    });
+    expect(sections.map(([name]) => name)).to.deep.equal(Object.keys(recipes));
+    for (const [name, settings] of sections) {
+      const { claims, named, shared } = recipes[name]!;
+      // Production would refuse what is no address, or keys without an issuer or audience.
+      const { JWT_JWKS_URL: keys, JWT_ISSUER: iss, JWT_AUDIENCE: aud } = settings;
+      loadConfig({ ...environmentOf(stores, settings), NODE_ENV: 'production', JWT_SECRETS: randomUUID() });
+      expect(keys === undefined, name).to.equal(shared === true);
+      const url = await instance({ ...settings, ...(keys !== undefined && { JWT_JWKS_URL: service.url }) });
+      const whole: Claims = { iss, ...(aud !== undefined && { aud }), ...claims };
+      const secret = settings['JWT_SECRETS']?.split(',')[1];
+      const sign = (of: Claims): string =>
+        secret === undefined
+          ? service.sign('rsa', of)
+          : assemble({ alg: 'HS256' }, { iat: now(), exp: now() + 600, ...of }, secret);
+      const { status, body } = await me(sign(whole), url);
+      expect(status, `${name}: ${JSON.stringify(body)}`).to.equal(200);
+      expect(body.userId, name).to.equal(claims['sub']);
+      expect(body.role, name).to.equal('player');
+      if (named === undefined) expect(body.username, name).to.match(/^player-/);
+      else expect(body.username, name).to.equal(named);
+      for (const foreign of [
+        { iss: 'https://elsewhere.example' },
+        ...(aud === undefined ? [] : [{ aud: 'others' }]),
+      ])
+        expect(outcome(await me(sign({ ...whole, ...foreign }), url)), name).to.equal('401 UNAUTHENTICATED');
+    }
   });
 
   it('are found among several keys where they name none', async () => {
