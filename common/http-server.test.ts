@@ -1,6 +1,8 @@
 import { once } from 'node:events';
-import { connect, type AddressInfo } from 'node:net';
+import type { ServerResponse } from 'node:http';
+import { connect, type AddressInfo, type Socket } from 'node:net';
 import { expect } from 'chai';
+import { eventually } from '../test/support/eventually.ts';
 import { createHttpServer } from './http-server.ts';
 
 describe('createHttpServer', () => {
@@ -33,5 +35,45 @@ describe('createHttpServer', () => {
     server.closeAllConnections();
     server.close();
     expect(own).to.be.above(1); // Node's own, and ours, which stays after an upgrade
+  });
+
+  it('closes every answer with its connection, also those that waited behind another', async () => {
+    const answers: ServerResponse[] = [];
+    const server = createHttpServer((_request, response) => void answers.push(response), {
+      KEEP_ALIVE_SECONDS: 75,
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    try {
+      const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+      client.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(20));
+      await eventually(() => expect(answers).to.have.length(20));
+      const closed = answers.map((response) => once(response, 'close'));
+      client.destroy();
+      await Promise.all(closed);
+      expect(answers.every(({ destroyed }) => destroyed)).to.equal(true);
+    } finally {
+      server.close();
+    }
+  });
+
+  it('cuts a connection whose client takes no more of its answer', async () => {
+    const server = createHttpServer(
+      (_request, response) => response.end(Buffer.alloc(50_000_000)),
+      { KEEP_ALIVE_SECONDS: 75 },
+      200,
+    );
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const client = connect((server.address() as AddressInfo).port, '127.0.0.1').pause();
+    client.on('error', () => undefined);
+    try {
+      const [socket] = (await once(server, 'connection')) as [Socket];
+      client.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+      await once(socket, 'close');
+    } finally {
+      client.destroy();
+      server.close();
+    }
   });
 });

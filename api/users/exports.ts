@@ -16,6 +16,8 @@ interface ExportDeps {
   readonly db: Database;
   readonly redis: Redis;
   readonly config: Pick<Config, 'RATE_LIMIT_EXPORTS_PER_DAY'>;
+  /** for how long a client may take nothing, seconds */
+  readonly patienceS?: number;
 }
 
 /** Exports of personal data: one at a time a user, a few at a time a process, and so many a day. */
@@ -48,19 +50,29 @@ export class Exports {
         ? error
         : unavailable('The limits of exports cannot be checked right now.', error);
     }
-    const stream = Readable.from(this.#pieces(userId), { objectMode: false, highWaterMark: 65_536 });
+    const stream: Readable = Readable.from(
+      this.#pieces(userId, () => patience.refresh()),
+      { objectMode: false, highWaterMark: 65_536 },
+    );
+    // Three who stopped reading would keep everybody else's from being made.
+    const patience = setTimeout(
+      () => stream.destroy(Object.assign(new Error('an export was not taken'), { code: 'ETIMEDOUT' })),
+      (this.#deps.patienceS ?? TURN_S) * 1000,
+    ).unref();
     stream.once('close', () => {
+      clearTimeout(patience);
       this.#running -= 1;
       void this.#deps.redis.del(this.#turn(userId)).catch(() => undefined);
     });
     return stream;
   }
 
-  async *#pieces(userId: string): AsyncGenerator<string> {
+  async *#pieces(userId: string, onPiece: () => void): AsyncGenerator<string> {
     const { db, redis } = this.#deps;
     try {
       for await (const piece of exportPersonalData(db, userId)) {
         void redis.expire(this.#turn(userId), TURN_S).catch(() => undefined);
+        onPiece();
         yield piece;
       }
     } catch (error) {

@@ -1,11 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import { after, before } from 'mocha';
 import { createApi } from '../../api/create-api.ts';
 import type { DemoPlayer } from '../../api/pages.ts';
 import { loadConfig } from '../../common/config.ts';
 import { closeServer, listen } from '../../common/health.ts';
+import { createHttpServer } from '../../common/http-server.ts';
 import { createLogger } from '../../common/logger.ts';
 import { createDatabase } from '../../common/postgres.ts';
 import { seedCatalog } from '../../common/seed.ts';
@@ -65,17 +66,17 @@ export async function startTier(
   let close: () => Promise<void>;
   if (tier === 'api') {
     const api = await createApi(config, log);
-    server = createServer(api.handle);
+    server = createHttpServer(api.handle, config);
     close = () => api.close();
   } else if (tier === 'workers') {
     const workers = await createWorkers(config, log);
-    server = createServer((request, response) => void workers.health.handle(request, response));
+    server = createHttpServer((request, response) => void workers.health.handle(request, response), config);
     close = () => workers.close();
   } else {
     const realtime = await createRealtime(config, log);
-    server = createServer((request, response) => {
+    server = createHttpServer((request, response) => {
       if (!realtime.health.handle(request, response)) realtime.handle(request, response);
-    });
+    }, config);
     realtime.attach(server);
     close = () => realtime.close();
   }
@@ -147,9 +148,9 @@ export async function startSite(
   const api = await createApi(config, log, { webRoot, ...(demo && { demo }) });
   const open = async (port: number) => {
     const realtime = await createRealtime(config, log);
-    const server = createServer((request, response) => {
+    const server = createHttpServer((request, response) => {
       if (!realtime.handle(request, response)) api.handle(request, response);
-    });
+    }, config);
     realtime.attach(server);
     const bound = await listen(server, port, config.HOST, 'PORT');
     const close = async () => {
