@@ -6,6 +6,7 @@ import { overload } from '../../bench/overload.ts';
 import { renderReport } from '../../bench/report.ts';
 import { soak } from '../../bench/soak.ts';
 import { submit } from '../../bench/submit.ts';
+import { describeNightly } from '../support/runs.ts';
 import { useStores } from '../support/stores.ts';
 
 describe('npm run bench -- submit --size smoke', () => {
@@ -34,7 +35,7 @@ describe('npm run bench -- submit --size smoke', () => {
   });
 });
 
-describe('npm run bench -- fanout --soak --size smoke', () => {
+describeNightly('npm run bench -- fanout --soak --size smoke', () => {
   const stores = useStores();
 
   it('has clients come and go while they watch, and finds no frame missing', async function () {
@@ -53,7 +54,7 @@ describe('npm run bench -- fanout --soak --size smoke', () => {
   });
 });
 
-describe('npm run bench -- overload --size smoke', () => {
+describeNightly('npm run bench -- overload --size smoke', () => {
   const stores = useStores();
 
   it('asks for twice of what was done, and proves what was acknowledged', async function () {
@@ -77,7 +78,7 @@ describe('npm run bench -- overload --size smoke', () => {
   });
 });
 
-describe('npm run bench -- endurance --size smoke', () => {
+describeNightly('npm run bench -- endurance --size smoke', () => {
   const stores = useStores();
 
   it('plays on below the capacity, and says what grew', async function () {
@@ -94,7 +95,7 @@ describe('npm run bench -- endurance --size smoke', () => {
   });
 });
 
-describe('npm run bench -- compare --size smoke', () => {
+describeNightly('npm run bench -- compare --size smoke', () => {
   const stores = useStores();
   const others = useStores();
 
@@ -112,7 +113,9 @@ describe('npm run bench -- compare --size smoke', () => {
     expect(rates![0]).to.equal('completions/s');
     for (const cell of rates!.slice(1)) expect(Number(String(cell).replace(',', ''))).to.be.above(0);
   });
+});
 
+describe('npm run bench -- compare', () => {
   it('says what it needs', async () => {
     const nowhere = readOptions(['compare', '--size', 'smoke', '--against', '/nowhere']);
     const error: unknown = await compare(nowhere).catch((reason: unknown) => reason);

@@ -7,6 +7,7 @@ import { replay } from '../../common/replay.ts';
 import { Ledger, type AppliedCorrection } from '../../workers/completions/ledger.ts';
 import { signedJob } from '../support/jobs.ts';
 import { eventually } from '../support/eventually.ts';
+import { runs } from '../support/runs.ts';
 import { useStores } from '../support/stores.ts';
 import { seed } from '../support/system.ts';
 
@@ -230,7 +231,7 @@ describe('the ledger and the scores', function () {
         expect(found.differences).to.deep.equal([]);
         expect(found).to.include({ different: 0, unchecked: 0 });
       }),
-      { numRuns: 1000 },
+      { numRuns: runs(1000) },
     );
     const found = await replay(db);
     expect(found.differences).to.deep.equal([]);

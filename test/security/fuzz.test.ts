@@ -8,13 +8,14 @@ import { createDatabase } from '../../common/postgres.ts';
 import { ensureUser } from '../../common/seed.ts';
 import { closed, resolved } from '../support/openapi.ts';
 import { call, Player } from '../support/player.ts';
+import { runs } from '../support/runs.ts';
 import { useStores } from '../support/stores.ts';
 import { useSystem } from '../support/system.ts';
 import { accessToken } from './forge.ts';
 import { hostileText, SchemaArbitrary } from './schema-arbitrary.ts';
 
 /** Over all routes together; each gets its share. */
-const REQUESTS = 5000;
+const REQUESTS = runs(2500);
 const AT_ONCE = 8;
 
 type Json = Record<string, any>;
@@ -65,7 +66,7 @@ function checkHeaders(document: Json, documented: Json, sent: Record<string, unk
 }
 
 describe('the API, asked at random', function () {
-  this.timeout(300_000);
+  this.timeout(runs(150_000));
   const stores = useStores();
   const system = useSystem(stores, { env: { COMPLETE_WAIT_MS: '500', JWT_TRUST_ADMIN_ROLE: 'true' } });
   let document: Json;
