@@ -10,14 +10,18 @@ const leaderboards = [
   { key: 'game2', title: 'Game 2' },
 ];
 
-const upToNormal = { easy: 0.5, normal: 1 };
-const upToExpert = { ...upToNormal, hard: 1.5, expert: 2 };
+const difficulties = { easy: 0.5, normal: 1, hard: 1.5, expert: 2 };
 
 /** No price is above the 100 points an update that these leaderboards pay: what the catalog says is what is awarded. */
 const actionTypes = [
-  { key: 'COMPLETE_TASK', title: 'Complete a task', points: 10, difficulties: upToExpert },
-  { key: 'COMPLETE_QUEST', title: 'Complete a quest', points: 50, difficulties: upToExpert },
-  { key: 'COMPLETE_MISSION', title: 'Complete a mission', points: 100, difficulties: upToNormal },
+  { key: 'COMPLETE_TASK', title: 'Complete a task', points: 10, difficulties },
+  { key: 'COMPLETE_QUEST', title: 'Complete a quest', points: 50, difficulties },
+  {
+    key: 'COMPLETE_MISSION',
+    title: 'Complete a mission',
+    points: 100,
+    difficulties: { ...difficulties, hard: 1, expert: 1 },
+  },
 ];
 
 /** Leaderboards and action types to begin with. What exists already stays as the operator made it. */

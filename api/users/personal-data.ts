@@ -1,4 +1,5 @@
 import type { Database } from '../../common/postgres.ts';
+import { isObject } from '../../common/validate.ts';
 
 /** Rows of one query: a page is in memory at a time, and a query is far from the statement limit of reads. */
 const ROWS_A_PAGE = 200;
@@ -143,7 +144,19 @@ const bigints = new Set(['points', 'score', 'delta', 'before', 'after', 'global_
 const camelCase = (column: string): string =>
   column.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
-/** JSON of a row, named as in the rest of the API, without what is withheld, at any depth: payloads of jobs are rows, too. */
+/** A replacer for `JSON.stringify` that leaves out what is withheld, at any depth: payloads of jobs are rows, too. What the game said is the user's, under any name. */
+function withhold(): (this: unknown, key: string, value: unknown) => unknown {
+  const saidByGame = new WeakSet<object>();
+  return function (key, value) {
+    const isOfGame =
+      ['metadata', 'completionMetadata'].includes(key) || (isObject(this) && saidByGame.has(this));
+    if (!isOfGame) return withheld.has(key) || /secret|tokenEpoch/.test(key) ? undefined : value;
+    if (isObject(value)) saidByGame.add(value);
+    return value;
+  };
+}
+
+/** JSON of a row, named as in the rest of the API. */
 const toJson = (row: Row, id = 'id'): string =>
   JSON.stringify(
     Object.fromEntries(
@@ -152,7 +165,7 @@ const toJson = (row: Row, id = 'id'): string =>
         bigints.has(column) ? Number(value) : value,
       ]),
     ),
-    (key: string, value: unknown) => (withheld.has(key) || /secret|tokenEpoch/.test(key) ? undefined : value),
+    withhold(),
   );
 
 /**

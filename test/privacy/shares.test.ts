@@ -74,7 +74,11 @@ describe('no caller takes more than a share', function () {
       await call(api(), 'PUT', `/users/me/friends/${friend.userId}`, { token: player.token });
       const started = await call(api(), 'POST', '/actions', {
         token: player.token,
-        body: { type: 'COMPLETE_MISSION', leaderboard: 'game1', metadata: { level: 'seven' } },
+        body: {
+          type: 'COMPLETE_MISSION',
+          leaderboard: 'game1',
+          metadata: { level: 'seven', actor: 'Ada', rounds: [{ seq: 1, secretDoor: true }] },
+        },
       });
       const done = await player.complete(api(), started.body);
       expect(done.status).to.equal(200);
@@ -127,7 +131,11 @@ describe('no caller takes more than a share', function () {
         rankCurrent: done.body.rank.current,
       });
       expect(body.ledger[1]).to.include({ kind: 'adjustment', reason: 'a gift' });
-      expect(body.actions[0].metadata).to.deep.equal({ level: 'seven' });
+      expect(body.actions[0].metadata).to.deep.equal({
+        level: 'seven',
+        actor: 'Ada',
+        rounds: [{ seq: 1, secretDoor: true }],
+      });
       expect(body.queuedCompletions[0].payload.ip).to.equal('203.0.113.9');
       expect(body.achievements.map(({ key }: any) => key)).to.include('score-100');
       expect(body.friends[0].userId).to.equal(friend.userId);
