@@ -2,6 +2,7 @@ import type { CompletionName } from './actions.ts';
 import type { Logger } from './logger.ts';
 import { unwrap, type Redis } from './redis.ts';
 import { periods, type Period } from './periods.ts';
+import { Seldom } from './seldom.ts';
 import { hasTexts, isObject } from './validate.ts';
 
 /** A board's top 10 changed, or (`reset`) the board was made again. Ranks here are 0-based, -1 for none. */
@@ -83,7 +84,13 @@ const isListOf =
   <T>(isItem: (item: unknown) => item is T) =>
   (value: unknown): value is T[] =>
     Array.isArray(value) && value.every(isItem);
-const isList = isListOf((item): item is unknown[] => Array.isArray(item));
+const isWhole = (value: unknown): boolean => Number.isSafeInteger(value);
+/** Times that a date can have, ms since the epoch. */
+const isTime = (value: unknown): boolean => isWhole(value) && Math.abs(value as number) <= 8.64e15;
+/** A list of rows: a user id, and then numbers. */
+const areRows = (value: unknown, areNumbers: (numbers: readonly unknown[]) => boolean): boolean =>
+  Array.isArray(value) &&
+  value.every((row: unknown) => Array.isArray(row) && typeof row[0] === 'string' && areNumbers(row.slice(1)));
 
 /**
  * The forms of events, checked by hand: there are several a completion, and a schema would cost more than what is done
@@ -92,9 +99,13 @@ const isList = isListOf((item): item is unknown[] => Array.isArray(item));
 const isBoardEvent = (value: unknown): value is BoardEvent =>
   hasTexts(value, 'leaderboard') &&
   periods.includes(value['period'] as Period) &&
-  ['startsAt', 'version', 'at'].every((key) => typeof value[key] === 'number') &&
-  (value['endsAt'] === null || typeof value['endsAt'] === 'number') &&
-  ['entries', 'changes'].every((key) => value[key] === undefined || isList(value[key]));
+  ['startsAt', 'at'].every((key) => isTime(value[key])) &&
+  isWhole(value['version']) &&
+  (value['endsAt'] === null || isTime(value['endsAt'])) &&
+  (value['entries'] === undefined ||
+    areRows(value['entries'], ([score, at]) => isWhole(score) && isTime(at))) &&
+  (value['changes'] === undefined ||
+    areRows(value['changes'], (numbers) => numbers.length === 4 && numbers.every(isWhole)));
 const isCompletionEvents = isListOf((value): value is CompletionEvent =>
   hasTexts(value, 'actionId', 'userId', 'leaderboard'),
 );
@@ -109,7 +120,7 @@ const isActionEvents = isListOf(
     (value['kind'] === 'result' ||
       (value['kind'] === 'action' &&
         hasTexts(value, 'type', 'leaderboard', 'status') &&
-        typeof value['at'] === 'number')),
+        isTime(value['at']))),
 );
 const isChangeEvent = (value: unknown): value is ChangeEvent =>
   hasTexts(value, 'kind') &&
@@ -124,6 +135,7 @@ export class EventListener {
   readonly #log: Logger;
   readonly #handlers = new Map<string, ((message: unknown) => void)[]>();
   readonly #resumed: (() => void)[] = [];
+  readonly #seldom = new Seldom();
   #lost = false;
 
   /** @param redis a connection of use `subscriber`, for this listener alone */
@@ -180,7 +192,13 @@ export class EventListener {
     const handlers = this.#handlers.get(channel) ?? [];
     handlers.push((message) => {
       if (isOfForm(message)) handle(message);
-      else this.#log.warn({ channel }, 'an event was not of its form');
+      else
+        this.#seldom.tell(`form ${channel}`, (times) =>
+          this.#log.warn(
+            { channel, times },
+            'an event was not of its form: see who else writes to this Redis',
+          ),
+        );
     });
     this.#handlers.set(channel, handlers);
     await this.#redis.subscribe(channel);
@@ -191,7 +209,9 @@ export class EventListener {
       const parsed: unknown = JSON.parse(message);
       for (const handle of this.#handlers.get(channel) ?? []) handle(parsed);
     } catch (error) {
-      this.#log.error({ err: error, channel }, 'handling an event failed');
+      this.#seldom.tell(`fault ${channel}`, (times) =>
+        this.#log.error({ err: error, channel, times }, 'handling an event failed'),
+      );
     }
   }
 }

@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { uncaughtErrors } from './last-resort.ts';
+import { droppedKeys } from './redis-unusable.ts';
 
 /** Latency buckets in seconds, from a read in memory to a timeout. */
 const seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -17,6 +18,15 @@ export function createMetrics(tier: string) {
     collect() {
       this.reset();
       this.inc(uncaughtErrors());
+    },
+  });
+  new Counter({
+    name: 'laurel_redis_keys_dropped_total',
+    help: 'Keys dropped from Redis because they held what Laurel does not keep there: somebody else writes to it.',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(droppedKeys());
     },
   });
   return {

@@ -59,6 +59,16 @@ export class RedisNames {
     this.sockets = `${prefix}:sockets`;
   }
 
+  /** Whether a text names a key of this installation. */
+  isKey(text: string): boolean {
+    return text.startsWith(`${this.prefix}:`);
+  }
+
+  /** Whether a key is BullMQ's. */
+  isOfQueue(key: string): boolean {
+    return /^(?:completions-\d+|maintenance)(?::|$)/.test(key.slice(this.prefix.length + 1));
+  }
+
   /** What is known of a completion: that it is under way, or its result. */
   action(userId: string, actionId: string): string {
     return `${this.prefix}:{${userId}}:action:${actionId}`;

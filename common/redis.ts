@@ -4,6 +4,7 @@ import { circuitBreaker, ConsecutiveBreaker, handleAll, type CircuitBreakerPolic
 import { Redis as Client, type RedisOptions } from 'ioredis';
 import type { Logger } from './logger.ts';
 import { RedisNames } from './redis-names.ts';
+import { isUnusable, unusableKeys } from './redis-unusable.ts';
 
 /** A connection to Redis that knows what its installation's keys and channels are called. */
 export class Redis extends Client {
@@ -39,9 +40,20 @@ const options = {
  * @param prefix REDIS_PREFIX: what the names of this installation begin with
  */
 export function createRedis(url: string, use: keyof typeof options, log: Logger, prefix?: string): Redis {
+  const onUnusable = unusableKeys(log);
   const redis = new Redis(
     url,
-    { ...options[use], retryStrategy: reconnect, connectTimeout: 2000, keepAlive: 5000 },
+    {
+      ...options[use],
+      retryStrategy: reconnect,
+      connectTimeout: 2000,
+      keepAlive: 5000,
+      // It hears of every error that Redis answers; none of them is a reason to reconnect.
+      reconnectOnError: (error) => {
+        onUnusable(redis, error);
+        return false;
+      },
+    },
     prefix,
   );
   redis.on('connect', () => gatherWrites(redis.stream));
@@ -126,9 +138,12 @@ const passingReplies = /^(LOADING|BUSY|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|
 const absent =
   /Command timed out|Connection is closed|connection close|isn't writeable|max retries per request|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|connect ETIMEDOUT|Socket closed/i;
 
-/** Whether Redis is away, frozen or starting, so that the same command may well succeed later. */
+/** Whether Redis is away, frozen or starting, or drops a key that it cannot use, so that the same command may well succeed later. */
 export function isRedisAway(error: unknown): boolean {
-  return error instanceof Error && (absent.test(error.message) || passingReplies.test(error.message));
+  return (
+    error instanceof Error &&
+    (absent.test(error.message) || passingReplies.test(error.message) || isUnusable(error))
+  );
 }
 
 /** A Lua script that Redis runs atomically, called by its digest, and sent whole only when Redis does not know it. */

@@ -91,11 +91,13 @@ const HALF = 2 ** 24;
 const halfDigits = (half: number): string => half.toString(16).padStart(TIME_DIGITS / 2, '0');
 /** In halves, because V8 takes three times as long for a number of more than 31 bits. */
 export const encodeTime = (ms: number): string => halfDigits(Math.floor(ms / HALF)) + halfDigits(ms % HALF);
+const decodeTime = (digits: string): number =>
+  /^[\da-f]{12}$/.test(digits) ? Number.parseInt(digits, 16) : NaN;
 /** @returns the entry that a member of a ranked set and its score stand for */
 const decodeMember = (member: string, negatedScore: string): Entry => ({
   userId: member.slice(TIME_DIGITS),
   score: 0 - Number(negatedScore),
-  reachedAt: Number.parseInt(member.slice(0, TIME_DIGITS), 16),
+  reachedAt: decodeTime(member.slice(0, TIME_DIGITS)),
 });
 
 /**
@@ -112,6 +114,9 @@ const columns = (rows: readonly ScoreChange[]): string =>
 /** The fields that events bear of their board, as the inside of a JSON object. */
 const eventFields = (board: BoardRef): string => JSON.stringify(board).slice(1, -1);
 
+/** Whether an entry is one that Laurel wrote. */
+const isReadable = ({ userId, score, reachedAt }: Entry): boolean =>
+  userId !== '' && Number.isSafeInteger(score) && !Number.isNaN(reachedAt);
 const entriesOf = (flat: readonly string[]): Entry[] => {
   const entries: Entry[] = [];
   for (let i = 0; i + 1 < flat.length; i += 2) entries.push(decodeMember(flat[i] ?? '', flat[i + 1] ?? ''));
@@ -287,13 +292,13 @@ export class BoardIndex implements BoardSource {
     )) as string[];
     const [version, total, updatedAt, ...flat] = reply;
     if (version === undefined) throw new BoardIncomplete(`${boardId(board)} is not complete in Redis`);
-    return {
+    return this.#readable(board, {
       version: Number(version),
       total: Number(total),
       updatedAt: Number(updatedAt),
       offset,
       entries: entriesOf(flat),
-    };
+    });
   }
 
   async after(board: BoardRef, last: Entry, limit: number): Promise<BoardPage> {
@@ -307,13 +312,25 @@ export class BoardIndex implements BoardSource {
     )) as string[];
     const [version, total, updatedAt, offset, ...flat] = reply;
     if (version === undefined) throw new BoardIncomplete(`${boardId(board)} is not complete in Redis`);
-    return {
+    return this.#readable(board, {
       version: Number(version),
       total: Number(total),
       updatedAt: Number(updatedAt),
       offset: Number(offset),
       entries: entriesOf(flat),
-    };
+    });
+  }
+
+  /** @throws BoardIncomplete when somebody else has written into the board: it is dropped, and made again */
+  async #readable(board: BoardRef, page: BoardPage): Promise<BoardPage> {
+    const { version, updatedAt, entries } = page;
+    if ([version, updatedAt].every(Number.isSafeInteger) && entries.every(isReadable)) return page;
+    await this.#drop(board);
+    throw new BoardIncomplete(`${boardId(board)} held in Redis what Laurel does not keep there`);
+  }
+
+  async #drop(board: BoardRef): Promise<void> {
+    await this.#redis.unlink(this.#redis.names.ranked(board), this.#redis.names.members(board));
   }
 
   /**
@@ -333,6 +350,8 @@ export class BoardIndex implements BoardSource {
         const [member, score] = [flat[i] ?? '', flat[i + 1] ?? ''];
         if (member !== '~') found.push({ member, score });
       }
+      if (!found.every(({ member, score }) => isReadable(decodeMember(member, score))))
+        return this.#drop(board);
       if (found.length > 0) {
         const users = found.map(({ member }) => member.slice(TIME_DIGITS));
         const times = await this.#redis.hmget(this.#redis.names.members(board), ...users);
@@ -370,16 +389,23 @@ export class BoardIndex implements BoardSource {
     const [version, total, , ...rest] = reply;
     if (version === undefined) throw new BoardIncomplete(`${boardId(board)} is not complete in Redis`);
     const around = rest.slice(3 * userIds.length);
-    return {
+    const page = await this.#readable(board, {
       version: Number(version),
       total: Number(total),
+      updatedAt: 0,
+      offset: Number(around[0] ?? 0),
+      entries: entriesOf(around.slice(1)),
+    });
+    return {
+      version: page.version,
+      total: page.total,
       standings: userIds.map((userId, i) => ({
         userId,
         rank: rankOf(rest[3 * i]),
         score: 0 - Number(rest[3 * i + 1]),
         reachedAt: Number.parseInt(rest[3 * i + 2] || '0', 16),
       })),
-      neighbors: { offset: Number(around[0] ?? 0), entries: entriesOf(around.slice(1)) },
+      neighbors: page,
     };
   }
 }

@@ -55,6 +55,17 @@ describe('reconciliation', function () {
     });
   }
 
+  it('makes a board anew that holds entries which nobody could read', async () => {
+    const crowd = await Crowd.of(2, stores, 'readable');
+    await Promise.all(crowd.userIds.map((userId) => crowd.playOne(system.api[0]!.url, userId)));
+    await redis.zadd(names.ranked(board), 0, 'junk');
+    await reconcile();
+    await eventually(async () => {
+      expect(await redis.zscore(names.ranked(board), 'junk')).to.equal(null);
+      expect(await redis.zscore(names.ranked(board), '~')).to.equal('inf');
+    }, patience);
+  });
+
   it('repairs whatever was tampered with while play goes on, and says how much it was', async () => {
     const idle = await Crowd.of(12, stores, 'idle');
     await Promise.all(idle.userIds.map((userId) => idle.playOne(system.api[0]!.url, userId)));

@@ -180,8 +180,32 @@ describe('messages that are not of their form', function () {
     for (const channel of channels) await expectIgnored(channel, [...junk, ...ownForms]);
   });
 
+  it('of the very next version, with times that no date can have, do neither', async () => {
+    const player = await Player.join(system.api[0]!.url);
+    const { body } = await player.start(system.api[0]!.url);
+    expect((await player.complete(system.api[0]!.url, body)).status).to.equal(200);
+    const [version] = await redis.hmget('laurel:{global:all:0}:members', '~v');
+    const entries = [[player.userId, 1, 1]];
+    const forged = [1, 2, 3].map((next) => ({
+      ...board,
+      period: 'all',
+      version: Number(version) + next,
+      at: 1e300,
+      entries,
+      changes: [],
+    }));
+    await expectIgnored(
+      names.channels.boards,
+      [...forged, ...forged].map((form) => JSON.stringify(form)),
+    );
+  });
+
   it('are told of once, not each', async () => {
     await eventually(() => expect(output).to.include('is not of its form and was ignored'));
     expect(output.split('is not of its form and was ignored').length - 1).to.equal(system.realtime.length);
+    const processes = system.api.length + system.workers.length + system.realtime.length;
+    // Of each channel and process, the first of a minute: the tests take no more than two.
+    for (const line of ['an event was not of its form', 'handling an event failed'])
+      expect(output.split(line).length - 1, line).to.be.below(2 * 5 * processes);
   });
 });
