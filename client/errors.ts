@@ -106,6 +106,11 @@ export function parseProblem(
   return new LaurelError(init);
 }
 
+/** An answer below 400 that is not what Laurel would say. */
+export function badResponse(status: number, detail: string): LaurelError {
+  return new LaurelError({ status, code: 'BAD_RESPONSE', detail });
+}
+
 /** Narrows to a JSON object. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,4 +1,4 @@
-import { LaurelError, parseProblem } from './errors.ts';
+import { LaurelError, badResponse, isRecord, parseProblem } from './errors.ts';
 import { pageOrigin } from './platform.ts';
 
 /** Values left undefined are left out of the query string. */
@@ -75,12 +75,9 @@ export class Http {
       if (response.status >= 400) {
         throw parseProblem(response.status, (name) => response.headers.get(name), body);
       }
-      if (raw !== '' && body === undefined) {
-        throw new LaurelError({
-          status: response.status,
-          code: 'BAD_RESPONSE',
-          detail: 'The answer is not JSON. Does baseUrl point at Laurel?',
-        });
+      // All that Laurel says is an object; only these two say nothing.
+      if (response.status !== 204 && response.status !== 304 && !isRecord(body)) {
+        throw badResponse(response.status, 'The answer is not a JSON object. Does baseUrl point at Laurel?');
       }
       return { status: response.status, headers: response.headers, body: body as T };
     } catch (error) {
@@ -96,7 +93,8 @@ export class Http {
     const headers: Record<string, string> = { accept: 'application/json', ...request.headers };
     if (request.body !== undefined) headers['content-type'] = 'application/json';
     if (request.token) headers['authorization'] = `Bearer ${request.token}`;
-    const init: RequestInit = { method: request.method ?? 'GET', headers, signal };
+    // Followed to another origin, a redirect would take a password or a refresh token along.
+    const init: RequestInit = { method: request.method ?? 'GET', headers, signal, redirect: 'error' };
     if (request.body !== undefined) init.body = JSON.stringify(request.body);
     return this.#fetch(this.url(request.path, request.query, base), init);
   }
@@ -120,7 +118,7 @@ function unreachable(url: string): string {
   const advice = foreign
     ? ` This page is of ${origin}: the service must have that origin in CORS_ORIGINS.`
     : '';
-  return `${url} could not be reached. Check the address, and that the service runs.${advice}`;
+  return `${url} could not be reached. Check the address (redirects are not followed), and that the service runs.${advice}`;
 }
 
 /**

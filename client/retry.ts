@@ -24,6 +24,14 @@ export function backoffMs(attempt: number, backoff: Backoff, random: () => numbe
   return Math.floor(random() * ceiling);
 }
 
+/** The longest that a service is taken at its word for, ms: a limit blocks for an hour at most. */
+const HINT_MAX_MS = 3_600_000;
+
+/** What the service asked to wait (ms), as far as it makes sense; 0 where it asked for nothing. */
+export function hintMs(asked: number | undefined): number {
+  return Math.min(Math.max(0, asked ?? 0), HINT_MAX_MS);
+}
+
 /** The wait before the next try (ms): never less than the service asked for. */
 export function retryDelayMs(
   attempt: number,
@@ -31,7 +39,7 @@ export function retryDelayMs(
   retryAfterMs?: number,
   random: () => number = Math.random,
 ): number {
-  return (retryAfterMs ?? 0) + backoffMs(attempt, backoff, random);
+  return hintMs(retryAfterMs) + backoffMs(attempt, backoff, random);
 }
 
 /** A wait spread by ± `share` of itself. */

@@ -1,5 +1,5 @@
 import { Emitter } from './emitter.ts';
-import { LaurelError, isRecord, toLaurelError, transient } from './errors.ts';
+import { LaurelError, badResponse, isRecord, toLaurelError, transient } from './errors.ts';
 import type { Http, HttpRequest, HttpResponse } from './http.ts';
 import { alone, onPlatform } from './platform.ts';
 import { retry } from './retry.ts';
@@ -89,9 +89,10 @@ export class Session {
       path: '/auth/login',
       body: input,
     });
-    this.#keep(keptFrom(body, null, body.user));
-    this.#events.emit({ type: 'signed-in', user: body.user });
-    return body.user;
+    const kept = keptFrom(body, null, body.user);
+    this.#keep(kept);
+    this.#events.emit({ type: 'signed-in', user: kept.user });
+    return kept.user;
   }
 
   /** Changes the password. Every other login of the user ends; this one goes on with new tokens. */
@@ -266,9 +267,10 @@ export function isTokenRefused(error: unknown): boolean {
   return error.code === 'TOKEN_EXPIRED' || error.code === 'UNAUTHENTICATED';
 }
 
+/** @throws {LaurelError} `BAD_RESPONSE` for tokens that are none: a login that stands is not given up for them */
 function keptFrom(answer: TokenAnswer, signingKey: string | null, user: SessionUser): Kept {
   const lifeMs = answer.expiresIn * 1000;
-  return {
+  const kept = {
     accessToken: answer.accessToken,
     // Very short lives (tests, strict installations) still leave the token half of its life to be used.
     expiresAt: Date.now() + Math.max(lifeMs - EARLY_MS, lifeMs / 2),
@@ -276,6 +278,8 @@ function keptFrom(answer: TokenAnswer, signingKey: string | null, user: SessionU
     signingKey: answer.signingKey ?? signingKey,
     user: answer.user ?? user,
   };
+  if (isKept(kept)) return kept;
+  throw badResponse(200, 'The answer has no tokens. Does baseUrl point at Laurel?');
 }
 
 function isKept(value: unknown): value is Kept {
@@ -283,7 +287,7 @@ function isKept(value: unknown): value is Kept {
     isRecord(value) &&
     typeof value['accessToken'] === 'string' &&
     typeof value['refreshToken'] === 'string' &&
-    typeof value['expiresAt'] === 'number' &&
+    Number.isFinite(value['expiresAt']) &&
     isRecord(value['user']) &&
     typeof value['user']['userId'] === 'string'
   );

@@ -1,8 +1,9 @@
-import { toLaurelError } from '../errors.ts';
-import { jitterMs, sleep } from '../retry.ts';
+import { badResponse, toLaurelError } from '../errors.ts';
+import { hintMs, jitterMs, sleep } from '../retry.ts';
 import type { Board } from '../types.ts';
 import type { Feed, FeedSink, WatchTuning } from './feed.ts';
 import { isFinal } from './feed.ts';
+import { isBoard } from './forms.ts';
 
 /** Between tries while the service is away, ms. */
 const POLL_MAX_MS = 30_000;
@@ -43,7 +44,8 @@ export class PollFeed implements Feed {
     while (!this.#stop.signal.aborted) {
       let wait = jitterMs(this.#tuning.pollMs);
       try {
-        const board = await this.#read(this.#stop.signal);
+        const board: unknown = await this.#read(this.#stop.signal);
+        if (!isBoard(board)) throw badResponse(200, 'The answer is not a board.');
         if (this.#stop.signal.aborted) return;
         failures = 0;
         this.#sink.joined(board);
@@ -56,7 +58,7 @@ export class PollFeed implements Feed {
         }
         this.#sink.lost(error);
         const slower = jitterMs(Math.min(this.#tuning.pollMs * 2 ** failures++, POLL_MAX_MS));
-        wait = Math.max(slower, error.retryAfterMs ?? 0);
+        wait = Math.max(slower, hintMs(error.retryAfterMs));
       }
       await this.#pause(wait);
     }

@@ -1,8 +1,9 @@
 import { Emitter } from '../emitter.ts';
 import { LaurelError, isRecord } from '../errors.ts';
-import { CONNECT_BACKOFF, backoffMs, jitterMs } from '../retry.ts';
+import { CONNECT_BACKOFF, backoffMs, hintMs, jitterMs } from '../retry.ts';
 import type { Session } from '../session.ts';
-import type { Board, LeaderboardFrame, SocketFactory, SocketLike, UserEvents } from '../types.ts';
+import { isBoard, isFrame } from './forms.ts';
+import type { SocketFactory, SocketLike, UserEvents } from '../types.ts';
 import type { BoardKey, Feed, FeedSink, WatchTuning } from './feed.ts';
 import { isFinal, upgradeDelayMs } from './feed.ts';
 
@@ -236,20 +237,24 @@ export class SocketHub {
         this.#renewSoon();
       });
     });
-    socket.on('session:closed', (notice: { code?: unknown }) => {
+    socket.on('session:closed', (notice: unknown) => {
       current(() => {
         // A newer connection of the same user took this one's place: two that take it from each other in turn help nobody.
-        if (notice.code === 'TOO_MANY_CONNECTIONS') this.#failures = this.#tuning.attempts + GIVE_WAY;
+        if (isRecord(notice) && notice['code'] === 'TOO_MANY_CONNECTIONS')
+          this.#failures = this.#tuning.attempts + GIVE_WAY;
       });
     });
-    socket.on('leaderboard:update', (frame: LeaderboardFrame) => {
+    socket.on('leaderboard:update', (frame: unknown) => {
       current(() => {
+        if (!isFrame(frame)) return;
         for (const join of this.#joins) if (sameBoard(join.key, frame)) join.sink.frame(frame);
       });
     });
     for (const event of USER_EVENTS) {
       socket.on(event, (payload: unknown) => {
-        current(() => this.#listeners.get(event)?.emit(payload));
+        current(() => {
+          if (isRecord(payload)) this.#listeners.get(event)?.emit(payload);
+        });
       });
     }
     return socket;
@@ -293,8 +298,8 @@ export class SocketHub {
     this.#socket?.emit('join:leaderboard', key, (answer: unknown) => {
       if (isOver()) return;
       clearTimeout(join.timer);
-      if (isRecord(answer) && answer['ok'] === true && isRecord(answer['snapshot'])) {
-        sink.joined(answer['snapshot'] as unknown as Board);
+      if (isRecord(answer) && answer['ok'] === true && isBoard(answer['snapshot'])) {
+        sink.joined(answer['snapshot']);
         // A quiet while shows that the snapshot closed the gap.
         join.timer = setTimeout(() => {
           join.refusals = 0;
@@ -326,7 +331,7 @@ export class SocketHub {
       return;
     }
     const hint = isRecord(error.data) ? error.data['retryAfterMs'] : undefined;
-    this.#fail(lostBecause(error), typeof hint === 'number' ? hint : 0);
+    this.#fail(lostBecause(error), hintMs(typeof hint === 'number' ? hint : 0));
   }
 
   /** @param atLeastMs what the service asked to wait, ms */

@@ -1,11 +1,11 @@
-import { LaurelError, parseProblem, toLaurelError } from '../errors.ts';
+import { LaurelError, badResponse, parseProblem, toLaurelError } from '../errors.ts';
 import type { Http } from '../http.ts';
 import { CONNECT_BACKOFF, jitterMs, retryDelayMs, sleep } from '../retry.ts';
 import { isTokenRefused } from '../session.ts';
 import type { Session } from '../session.ts';
-import type { Board, LeaderboardFrame } from '../types.ts';
 import type { BoardKey, Feed, FeedSink, WatchTuning } from './feed.ts';
 import { isFinal, upgradeDelayMs } from './feed.ts';
+import { isBoard, isFrame } from './forms.ts';
 import { SseParser } from './sse-parser.ts';
 
 /** Until the stream has begun, ms. */
@@ -129,10 +129,8 @@ export class SseFeed implements Feed {
         if (done) return;
         for (const event of parser.push(decoder.decode(value, { stream: true }))) {
           if (stream.signal.aborted) return;
-          if (event.event === 'leaderboard:snapshot') this.#sink.joined(JSON.parse(event.data) as Board);
-          else if (event.event === 'leaderboard:update') {
-            this.#sink.frame(JSON.parse(event.data) as LeaderboardFrame);
-          }
+          if (event.event === 'leaderboard:snapshot') this.#sink.joined(read(event.data, isBoard));
+          else if (event.event === 'leaderboard:update') this.#sink.frame(read(event.data, isFrame));
         }
       }
     } finally {
@@ -165,4 +163,11 @@ export class SseFeed implements Feed {
       return send(await this.#session.refresh(token));
     }
   }
+}
+
+/** @throws {LaurelError} `BAD_RESPONSE` where the data is not of its form */
+function read<T>(data: string, isOfForm: (value: unknown) => value is T): T {
+  const value: unknown = JSON.parse(data);
+  if (!isOfForm(value)) throw badResponse(200, 'The event stream does not say what Laurel would.');
+  return value;
 }

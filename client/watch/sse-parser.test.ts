@@ -53,4 +53,18 @@ describe('client/watch/sseParser', () => {
     ]);
     expect(parser.retryMs).to.equal(undefined);
   });
+
+  it('refuses an event without an end, before it fills the memory', () => {
+    const parser = new SseParser();
+    const piece = 'x'.repeat(65_536);
+    expect(() => {
+      for (let n = 0; n < 100; n += 1) parser.push(piece);
+    }).to.throw(RangeError);
+    const lines = new SseParser();
+    expect(() => {
+      for (let n = 0; n < 100; n += 1) lines.push(`data: ${piece}\n`);
+    }).to.throw(RangeError);
+    const events = new SseParser();
+    for (let n = 0; n < 100; n += 1) expect(events.push(`data: ${piece}\n\n`)).to.have.length(1);
+  });
 });

@@ -1,3 +1,6 @@
+/** An event may have so many characters: a stream without an end of a line would fill the memory. */
+const LONGEST_EVENT = 1_000_000;
+
 /** One dispatched event of an event stream. */
 export interface SseEvent {
   /** `message` where the stream names none. */
@@ -19,9 +22,10 @@ export class SseParser {
   #started = false;
   #event = '';
   #data: string[] = [];
+  #length = 0;
   #id = '';
 
-  /** The events that this piece completed. */
+  /** The events that this piece completed. @throws RangeError at an event that is too long to be one of Laurel's */
   push(piece: string): SseEvent[] {
     let text = piece;
     if (text === '') return [];
@@ -33,11 +37,14 @@ export class SseParser {
     this.#afterCr = piece.endsWith('\r');
     const lines = (this.#rest + text).split(/\r\n|\n|\r/);
     this.#rest = lines.pop() ?? '';
-    return lines.flatMap((line) => this.#line(line) ?? []);
+    const events = lines.flatMap((line) => this.#line(line) ?? []);
+    if (this.#length + this.#rest.length > LONGEST_EVENT) throw new RangeError('An event is too long.');
+    return events;
   }
 
   #line(line: string): SseEvent | undefined {
     if (line === '') return this.#dispatch();
+    this.#length += line.length;
     const colon = line.indexOf(':');
     if (colon === 0) return undefined;
     const field = colon < 0 ? line : line.slice(0, colon);
@@ -54,6 +61,7 @@ export class SseParser {
     const hasData = this.#data.length > 0;
     this.#event = '';
     this.#data = [];
+    this.#length = 0;
     return hasData ? event : undefined;
   }
 }
