@@ -52,6 +52,8 @@ const callable = [
   'finish_erasure',
   'from_epoch_ms',
   'index_rows',
+  'insert_client_action',
+  'lock_calendar',
   'open_leaderboard',
   'period_end',
   'period_start',

@@ -21,9 +21,24 @@ export const migrationSource: Knex.MigrationSource<string> = {
     Promise.resolve({
       // Rather fail than hold up play: those who need the table queue up behind a migration that waits for it.
       up: (db) => db.raw(`set local lock_timeout = '10s';\n${read(`${name}.up.sql`)}`),
-      down: (db) => db.raw(read(`${name}.down.sql`)),
+      // Functions are of the newest version, whatever is taken back: migrate makes those again that its version has.
+      down: async (db) => {
+        await db.raw(dropFunctions());
+        await db.raw(read(`${name}.down.sql`));
+      },
     }),
 };
+
+const functionNames = filesIn('functions/', '.sql').map((file) => file.slice(0, -'.sql'.length));
+
+/** Drops the functions of `functions/`, but for those of triggers, which go with their migrations. */
+const dropFunctions = (): string => `
+  do $$ declare ours regprocedure; begin
+    for ours in
+      select p.oid from pg_proc p where pronamespace = current_schema()::regnamespace and proname in ('${functionNames.join("', '")}')
+        and not exists (select from pg_trigger t where t.tgfoid = p.oid)
+    loop execute 'drop function ' || ours; end loop;
+  end $$`;
 
 /** Any number that all of Laurel's migrators agree on. */
 const MIGRATION_LOCK = 745_100;
@@ -54,7 +69,7 @@ export async function migrate(db: Knex, appRole?: string): Promise<void> {
 
 /** Names of the functions of this version: each in a file of its name, but for those of triggers, which migrations made. */
 const ourFunctions = (): string[] => [
-  ...filesIn('functions/', '.sql').map((file) => file.slice(0, -'.sql'.length)),
+  ...functionNames,
   'stamp_user_change',
   'note_user_change',
   'forget_subject',

@@ -90,7 +90,7 @@ export function closeSeason({ db, redis, queues, catalog }: CloseSeasonDeps): Ro
       }
       const { id, closedAt } = await input.once(async (trx) => {
         // Batches are waited for, and none begins: all that is applied was accepted before the clock is read.
-        await trx.raw('select pg_advisory_xact_lock(7452, 0)');
+        await trx.raw('select lock_calendar()');
         const [seconds, micros] = await redis.time();
         const now = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
         const span = spanOf(period, now);

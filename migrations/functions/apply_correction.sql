@@ -39,7 +39,7 @@ declare
   relocked boolean := false;
 begin
   perform lock_users(array[player]);
-  perform pg_advisory_xact_lock_shared(7452, 0);
+  perform share_calendar();
 
   if correction ->> 'kind' = 'rollback' then
     select * into target from ledger where id = correction ->> 'reverses' and user_id = player and kind <> 'rollback';

@@ -5,7 +5,7 @@ drop function if exists close_board_period(integer);
 create or replace function close_board_period(board_period integer, cut bigint) returns boolean language plpgsql security definer
   set search_path from current as $$
 begin
-  perform pg_advisory_xact_lock(7452, 0);
+  perform lock_calendar();
   update board_periods set closed_at = from_epoch_ms(cut) where id = board_period and closed_at is null;
   return found;
 end $$;

@@ -5,7 +5,7 @@ create or replace function open_leaderboard(board text) returns void language pl
 declare
   all_time integer;
 begin
-  perform pg_advisory_xact_lock(7452, 0);
+  perform lock_calendar();
   update board_periods set closed_at = null, archived_at = null, total = null, places = null, corrected_at = null
   where leaderboard = board and period = 'all' and closed_at is not null
   returning id into all_time;

@@ -11,12 +11,7 @@ begin
     job := (job - 'metadata') || '{"ip": null, "userAgent": null}';
   end if;
   if job -> 'client' is not null then
-    insert into actions (id, user_id, type, leaderboard, points, difficulty, status, source, started_at, expires_at, accepted_at, ip, user_agent)
-    select job ->> 'actionId', job ->> 'userId', c.type, c.leaderboard, c.points, c.difficulty, 'queued', 'client', at, at, at,
-      job ->> 'ip', job ->> 'userAgent'
-    from jsonb_to_record(job -> 'client') c(type text, leaderboard text, points integer, difficulty text),
-      from_epoch_ms((job ->> 'acceptedAt')::bigint) at
-    on conflict (id) do nothing;
+    perform insert_client_action(job, 'queued');
   end if;
   select * into action from actions where id = job ->> 'actionId' for update;
   if action.user_id <> job ->> 'userId' then

@@ -21,11 +21,7 @@ begin
   end if;
   update actions set status = 'rejected' where id = action.id and status in ('started', 'queued', 'expired');
   if action.id is null and item -> 'client' is not null then
-    insert into actions (id, user_id, type, leaderboard, points, difficulty, status, source, started_at, expires_at)
-    select item ->> 'actionId', item ->> 'userId', c ->> 'type', c ->> 'leaderboard', least((c ->> 'points')::bigint, 2147483647),
-      c ->> 'difficulty', 'rejected', 'client', at, at
-    from (select item -> 'client' as c, from_epoch_ms((item ->> 'acceptedAt')::bigint) as at) terms
-    on conflict (id) do nothing;
+    perform insert_client_action(item, 'rejected');
   end if;
   insert into queued_completions (action_id, user_id, payload, accepted_at, dead_at, dead_reason)
   values (item ->> 'actionId', item ->> 'userId', item -> 'payload', from_epoch_ms((item ->> 'acceptedAt')::bigint), now(),

@@ -27,7 +27,7 @@ describe('a completion that takes its time', function () {
   const whileNothingIsApplied = (work: () => Promise<void>): Promise<void> =>
     withDatabase(stores, (db) =>
       db.transaction(async (trx) => {
-        await trx.raw('select pg_advisory_xact_lock(7452, 0)'); // as the close of a period does
+        await trx.raw('select lock_calendar()'); // as the close of a period does
         await work();
       }),
     );

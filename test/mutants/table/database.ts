@@ -11,7 +11,7 @@ export const database: readonly Mutant[] = [
     grep: 'three batches of one user',
   },
   {
-    file: 'migrations/functions/apply_completions.sql',
+    file: 'migrations/functions/take_actions.sql',
     search: 'and a.user_id = i."userId" and a.status in',
     replace: 'and a.status in',
     breaks: 'the worker completes the action of another user',
@@ -19,7 +19,7 @@ export const database: readonly Mutant[] = [
     grep: 'checks whose action',
   },
   {
-    file: 'migrations/functions/apply_completions.sql',
+    file: 'migrations/functions/take_actions.sql',
     search: `and (a.source = 'client' or a.token_hash = decode(i."tokenHash", 'hex'))`,
     replace: '',
     breaks: 'the worker takes any token',
@@ -27,7 +27,7 @@ export const database: readonly Mutant[] = [
     grep: 'checks whose action',
   },
   {
-    file: 'migrations/functions/apply_completions.sql',
+    file: 'migrations/functions/count_completions.sql',
     search: 'on r.before < m.score and r.after >= m.score',
     replace: 'on r.before < m.score and r.after > m.score',
     breaks: 'a score milestone is reached only above it',
@@ -35,7 +35,7 @@ export const database: readonly Mutant[] = [
     grep: 'reaches a milestone',
   },
   {
-    file: 'migrations/functions/apply_completions.sql',
+    file: 'migrations/functions/completion_shares.sql',
     search: 'least(t.points, b.max_points_per_update)::integer as worth',
     replace: 't.points::integer as worth',
     breaks: 'an award is not clipped at the points of an update',
@@ -43,15 +43,15 @@ export const database: readonly Mutant[] = [
     grep: 'counts as the rules say',
   },
   {
-    file: 'migrations/functions/apply_completions.sql',
-    search: 'greatest(base, least(cap, base + total_here)) as after',
-    replace: 'greatest(base, base + total_here) as after',
+    file: 'migrations/functions/completion_shares.sql',
+    search: 'greatest(base, least(cap, base + total_here)), x.reached_here',
+    replace: 'greatest(base, base + total_here), x.reached_here',
     breaks: 'scores grow beyond the cap',
     tests: ['workers/completions/apply.test.ts'],
     grep: 'counts as the rules say',
   },
   {
-    file: 'migrations/functions/apply_completions.sql',
+    file: 'migrations/functions/take_actions.sql',
     search: 'b.closes_at <= from_epoch_ms(i."acceptedAt")',
     replace: 'false',
     breaks: 'completions count after a leaderboard closed',
@@ -59,7 +59,7 @@ export const database: readonly Mutant[] = [
     grep: 'refuse what was accepted after',
   },
   {
-    file: 'migrations/functions/apply_completions.sql',
+    file: 'migrations/functions/count_completions.sql',
     search: "'unlocked', coalesce(m.unlocked, '{}')",
     replace: "'unlocked', '{}'::text[]",
     breaks: 'nobody is told of a milestone',
@@ -76,14 +76,14 @@ export const database: readonly Mutant[] = [
   },
   {
     file: 'migrations/functions/apply_completions.sql',
-    search: 'perform correct_archive(b.id) from unnest(closed_boards) b(id) order by b.id;',
+    search: 'perform correct_archive(b.id) from unnest(closed_periods) b(id) order by b.id;',
     replace: '',
     breaks: 'frozen standings lack the last completions',
     tests: ['test/boards/ledger.test.ts'],
     grep: 'count what was accepted before the end',
   },
   {
-    file: 'migrations/functions/apply_completions.sql',
+    file: 'migrations/functions/take_actions.sql',
     search: 'completion_metadata = case when a.user_id <> all (erased) then i.metadata::jsonb end',
     replace: 'completion_metadata = i.metadata::jsonb',
     breaks: 'metadata of an erased user is written',
