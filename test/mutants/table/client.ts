@@ -133,7 +133,7 @@ export const client: readonly Mutant[] = [
   },
   {
     file: 'client/retry.ts',
-    search: 'return (retryAfterMs ?? 0) + backoffMs(attempt, backoff, random);',
+    search: 'return hintMs(retryAfterMs) + backoffMs(attempt, backoff, random);',
     replace: 'return backoffMs(attempt, backoff, random);',
     breaks: 'clients come again before they may',
     tests: ['client/retry.test.ts'],
