@@ -2342,6 +2342,8 @@ export interface components {
        * @description ISO 8601, UTC, milliseconds
        */
       timestamp: string;
+      /** @description how many users have a score */
+      total: number;
       /** @description one entry for each user who scored since the update before */
       changes: {
         /** @description UUIDv7, or the subject of an outside identity service */

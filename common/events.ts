@@ -15,6 +15,8 @@ export interface BoardEvent {
   /** ms since the epoch */
   readonly at: number;
   readonly reset?: true;
+  /** how many users are on the board */
+  readonly total?: number;
   /** [userId, score, reachedAt ms], the top 10 in order. */
   readonly entries?: readonly (readonly [string, number, number])[];
   /** [userId, old rank, new rank, score, delta] of those in the top 10 whose score changed. */
@@ -102,6 +104,7 @@ const isBoardEvent = (value: unknown): value is BoardEvent =>
   ['startsAt', 'at'].every((key) => isTime(value[key])) &&
   isWhole(value['version']) &&
   (value['endsAt'] === null || isTime(value['endsAt'])) &&
+  (value['total'] === undefined || isWhole(value['total'])) &&
   (value['entries'] === undefined ||
     areRows(value['entries'], ([score, at]) => isWhole(score) && isTime(at))) &&
   (value['changes'] === undefined ||

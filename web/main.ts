@@ -74,8 +74,13 @@ class Page {
     const kept = storage();
     this.#client = new LaurelClient({ baseUrl: location.origin, ...(kept && { storage: kept }) });
     this.#account = new Account(this.#client);
-    this.#mine = new MineView(byId('mine'), this.#client, this.#where, (rank) => {
-      this.#announcer.say(`You are ${ordinal(rank)} now.`);
+    this.#mine = new MineView(byId('mine'), this.#client, this.#where, {
+      rank: (rank) => {
+        this.#announcer.say(`You are ${ordinal(rank)} now.`);
+      },
+      total: (total) => {
+        this.#counted(total);
+      },
     });
     this.#play = demoPlayer()
       ? new Play({
@@ -269,6 +274,14 @@ class Page {
     this.#leader = leader?.userId ?? '';
   }
 
+  /** Players below the top 10 arrive without an update of the board. */
+  #counted(total: number): void {
+    const known = this.#known.get(addressOf(this.#where));
+    if (!known || this.#where.date !== null) return;
+    known.board = { ...known.board, total };
+    this.#showStatus();
+  }
+
   /** Says why a board has no lines, if it has none. */
   #showEmpty(board: Board): void {
     if (board.entries.length > 0) return;
@@ -400,6 +413,7 @@ class Page {
       try {
         const board = await this.#client.leaderboard(leaderboard, { period, limit: 10 });
         if (turn !== this.#turn) return;
+        if (watcher.board === shown) this.#counted(board.total);
         const isNewer = shown !== null && board.version > shown.version;
         // A frame may be on its way; one that has not come by the next look will not come.
         if (isNewer && watcher.board === shown) this.#isMuted = true;

@@ -6,6 +6,13 @@ import { count, isolated, number } from './words.ts';
 /** A busy board must not make every visitor ask where he stands at every change, ms. */
 const PAUSE_MS = 4_000;
 
+interface Listeners {
+  /** The visitor's rank is not what it was. */
+  rank(rank: number): void;
+  /** So many players are on the board: newer than what the board itself tells. */
+  total(total: number): void;
+}
+
 /** Where the visitor stands, pinned below the board while he is not on it. */
 export class MineView {
   readonly #element: HTMLElement;
@@ -16,23 +23,23 @@ export class MineView {
   #asked = 0;
   #askedAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #onRank: (rank: number) => void;
+  readonly #on: Listeners;
 
-  /** @param onRank called when the visitor's rank is not what it was */
   constructor(
     element: HTMLElement,
     client: LaurelClient,
     where: { leaderboard: string; period: Period },
-    onRank: (rank: number) => void,
+    on: Listeners,
   ) {
     this.#element = element;
     this.#client = client;
     this.#where = where;
-    this.#onRank = onRank;
+    this.#on = on;
   }
 
   /** Another board, or another visitor. */
   reset(where: { leaderboard: string; period: Period }): void {
+    this.#asked += 1; // an answer about the one before is of no interest
     this.#where = where;
     this.#board = null;
     this.#standing = null;
@@ -61,6 +68,7 @@ export class MineView {
   async #ask(): Promise<void> {
     const turn = ++this.#asked;
     this.#askedAt = Date.now();
+    const board = this.#board;
     const { leaderboard, period } = this.#where;
     try {
       const standing = await this.#client.standing(leaderboard, 'me', { period, neighbors: 1 });
@@ -68,8 +76,9 @@ export class MineView {
       const before = this.#standing?.rank;
       this.#standing = standing;
       this.#render();
+      if (board === this.#board) this.#on.total(standing.total);
       if (standing.rank !== null && before !== undefined && before !== standing.rank)
-        this.#onRank(standing.rank);
+        this.#on.rank(standing.rank);
     } catch {
       // What was known stands; the next change asks again.
       return;

@@ -34,6 +34,7 @@ const update = Joi.object({
       'version of the update before; a client that has another one missed an update, and reads anew',
     ),
   timestamp: schemas.instant.required(),
+  total: count.required(),
   changes: Joi.array()
     .items(
       Joi.object({

@@ -27,7 +27,7 @@ export function isFrame(value: unknown): value is LeaderboardFrame {
   return (
     isRecord(value) &&
     hasTexts(value, 'leaderboard', 'period', 'timestamp') &&
-    hasNumbers(value, 'version', 'previousVersion') &&
+    hasNumbers(value, 'version', 'previousVersion', 'total') &&
     areEntries(value['entries']) &&
     Array.isArray(value['changes']) &&
     value['changes'].every(isRecord)

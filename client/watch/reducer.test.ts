@@ -37,6 +37,7 @@ function frame(previousVersion: number, version: number): LeaderboardFrame {
     version,
     previousVersion,
     timestamp: '2026-01-01T10:00:00.000Z',
+    total: version,
     changes: [{ userId: 'a', username: 'ada', oldRank: 1, newRank: 1, score: version, delta: 1 }],
     entries: [entry(1, 'a', 'ada', version)],
   };
@@ -69,6 +70,7 @@ describe('client/watch/reducer', () => {
     const step = receiveFrame(at(5), frame(5, 9));
     expect(versions(step)).to.deep.equal([9]);
     expect(step.updates[0]?.board.periodEnd).to.equal('2026-01-02T00:00:00.000Z');
+    expect(step.updates[0]?.board.total).to.equal(9);
     expect(step.updates[0]?.changes).to.have.length(1);
   });
 

@@ -51,9 +51,8 @@ export function receiveFrame(state: BoardState, frame: LeaderboardFrame): Step {
     ...board,
     version: frame.version,
     updatedAt: frame.timestamp,
+    total: frame.total,
     entries: frame.entries,
-    // Frames do not carry the total; it is never less than what is shown.
-    total: Math.max(board.total, frame.entries.length),
   };
   return {
     state: { board: next, syncing: false, held: [], older: 0 },

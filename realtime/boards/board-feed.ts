@@ -58,6 +58,7 @@ export interface Frame {
   readonly version: number;
   readonly previousVersion: number;
   readonly timestamp: string;
+  readonly total: number;
   readonly changes: readonly FrameChange[];
   readonly entries: readonly FeedEntry[];
 }
@@ -166,23 +167,19 @@ export class BoardFeed {
     void this.#enqueue(async () => {
       const state = this.#newest;
       if (!state || boardId(event) !== boardId(state.board) || event.version <= state.version) return;
-      const isNext = event.version === state.version + 1 && !event.reset && event.entries && event.changes;
-      if (!isNext) return this.#read();
-      const entries = (event.entries ?? []).map(([userId, score, reachedAt]) => ({
-        userId,
-        score,
-        reachedAt,
-      }));
-      const total = Math.max(state.total, entries.length);
+      const { version, at, total, changes } = event;
+      const isNext = version === state.version + 1 && !event.reset;
+      if (!isNext || !event.entries || !changes || total === undefined) return this.#read();
+      const entries = event.entries.map(([userId, score, reachedAt]) => ({ userId, score, reachedAt }));
       const named = await this.#name(entries);
-      for (const [userId, oldRank, , , delta] of event.changes ?? []) {
+      for (const [userId, oldRank, , , delta] of changes) {
         const known = this.#changed.get(userId);
         this.#changed.set(userId, {
           oldRank: known ? known.oldRank : oldRank < 0 ? null : oldRank + 1,
           delta: (known?.delta ?? 0) + delta,
         });
       }
-      this.#newest = { board: state.board, version: event.version, total, at: event.at, entries: named };
+      this.#newest = { board: state.board, version, total, at, entries: named };
       this.#schedule();
     }).catch((error: unknown) => this.#retry(error));
   }
@@ -328,6 +325,7 @@ export class BoardFeed {
       version: to.version,
       previousVersion: from.version,
       timestamp: iso(to.at),
+      total: to.total,
       changes,
       entries: to.entries,
     };

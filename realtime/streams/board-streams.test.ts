@@ -110,6 +110,7 @@ const frame = {
   ...board,
   previousVersion: 0,
   timestamp: new Date(0).toISOString(),
+  total: 0,
   changes: [],
   entries: [],
 };

@@ -130,4 +130,34 @@ describe('the scoreboard page in a browser', function () {
     );
     expect(unexpected).to.deep.equal([]);
   });
+
+  it('counts the players as they arrive, also below the top 10', async () => {
+    const api = system.api[0]!.url;
+    const showsPlayers = (words: string) =>
+      eventually(async () => expect(await page.locator('#players').textContent()).to.equal(words));
+    const players = await Promise.all(Array.from({ length: 13 }, () => Player.join(api)));
+    const [first, second, ...others] = players as [Player, Player, ...Player[]];
+    await page.goto(`${site.url}/?board=game2`);
+    await isLive();
+    await first.play(api, 'COMPLETE_MISSION', 'game2');
+    await showsPlayers('1 player');
+    await second.play(api, 'COMPLETE_MISSION', 'game2');
+    await showsPlayers('2 players');
+    const [own, stranger, leader] = others.splice(0, 3) as [Player, Player, Player];
+    for (const player of others) await player.play(api, 'COMPLETE_MISSION', 'game2');
+    await showsPlayers('10 players');
+    // A visitor's own first completion, which changes nothing that is shown of the board.
+    await page.getByTestId('open-sign-in').click();
+    await page.getByTestId('username').fill(own.username);
+    await page.getByTestId('password').fill('correct horse battery');
+    await page.getByTestId('submit-sign-in').click();
+    await page.getByTestId('action-COMPLETE_TASK').click();
+    await showsPlayers('11 players');
+    // And a stranger's, of which the page hears when it looks next: at the latest when it is looked at again.
+    await stranger.play(api, 'COMPLETE_TASK', 'game2');
+    await page.evaluate(`document.dispatchEvent(new Event('visibilitychange'))`);
+    await showsPlayers('12 players');
+    for (let played = 0; played < 2; played += 1) await leader.play(api, 'COMPLETE_MISSION', 'game2');
+    await showsPlayers('13 players');
+  });
 });

@@ -137,7 +137,14 @@ describe('the SDK, with a server that is broken, or another', function () {
       }
     });
 
-  const frame = { leaderboard: 'global', period: 'all', version: 2, previousVersion: 1, timestamp: 'x' };
+  const frame = {
+    leaderboard: 'global',
+    period: 'all',
+    version: 2,
+    previousVersion: 1,
+    timestamp: 'x',
+    total: 1,
+  };
   for (const [event, payload] of [
     ['leaderboard:update', null],
     ['leaderboard:update', { ...frame, entries: null, changes: [] }],

@@ -10,6 +10,7 @@ interface Frame {
   readonly leaderboard: string;
   readonly version: number;
   readonly previousVersion: number;
+  readonly total: number;
   readonly changes: readonly {
     userId: string;
     oldRank: number | null;
@@ -192,6 +193,18 @@ describe('live boards', () => {
     expect(frames).to.have.length(1);
     expect(frames[0]).to.include({ previousVersion: before.version, version: before.version + 1 });
     expect(frames[0]!.changes.map(({ userId }) => userId)).to.deep.equal([leaders[0]!.userId]);
+  });
+
+  it('says in every frame how many are on the board, also below the top 10', async () => {
+    const viewer = watch();
+    const { snapshot } = await viewer.join('game1');
+    expect(snapshot.entries).to.have.length(10);
+    const [low, high] = await Promise.all([Player.join(api()), Player.join(api())]);
+    await low!.play(api(), 'COMPLETE_TASK', 'game1');
+    await high!.play(api(), 'COMPLETE_MISSION', 'game1');
+    await high!.play(api(), 'COMPLETE_MISSION', 'game1');
+    const frames = await viewer.until(holds(high!.userId, 200));
+    expect(frames.at(-1)!.total).to.equal(snapshot.total + 2);
   });
 
   it('tells those who join an open board how many are on it by now', async () => {

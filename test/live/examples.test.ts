@@ -203,6 +203,7 @@ describe('the examples in the documentation', function () {
       version: 2,
       previousVersion: 1,
       timestamp: '2026-03-02T18:30:00.000Z',
+      total: 0,
       changes: [],
       entries: [],
     });

@@ -191,6 +191,7 @@ describe('messages that are not of their form', function () {
       period: 'all',
       version: Number(version) + next,
       at: 1e300,
+      total: 1,
       entries,
       changes: [],
     }));

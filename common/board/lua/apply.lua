@@ -134,8 +134,8 @@ if ready then
         tonumber(string.sub(after[i], 1, 12), 16))
     end
     for _, m in ipairs(moves) do changes[#changes + 1] = string.format('["%s",%d,%d,%.0f,%.0f]', unpack(m)) end
-    redis.call('PUBLISH', ARGV[3], string.format('{%s,"version":%.0f,"at":%s,"entries":[%s],"changes":[%s]}', ARGV[4], version,
-      ARGV[1], table.concat(entries, ','), table.concat(changes, ',')))
+    redis.call('PUBLISH', ARGV[3], string.format('{%s,"version":%.0f,"at":%s,"total":%d,"entries":[%s],"changes":[%s]}',
+      ARGV[4], version, ARGV[1], redis.call('ZCARD', ranked) - 1, table.concat(entries, ','), table.concat(changes, ',')))
   end
 end
 return reply
