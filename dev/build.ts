@@ -15,7 +15,7 @@ const dist = join(root, 'dist');
 
 /** The folders of tsconfig.build.json. Their modules read these files at run time, from beside themselves. */
 const compiled = ['api', 'workers', 'realtime', 'common', 'migrations', 'cli'];
-const readAtRunTime = new Set(['.sql', '.lua']);
+const readAtRunTime = new Set(['.sql', '.lua', '.css']);
 
 function compile(): void {
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');

@@ -3,13 +3,14 @@ import { AccessTokenError, type AccessTokens, type Identity } from '../../common
 import { currentIdentity } from '../../common/identity/access.ts';
 import type { TokenUsers } from '../../common/users/token-users.ts';
 import type { UserProfile } from '../../common/users/user-directory.ts';
+import { wantsPage } from '../html/page.ts';
 import { Problem } from '../http/problem.ts';
 import type { SecurityLog } from '../http/security-log.ts';
 import type { Sessions } from '../identity/sessions.ts';
 import type { SignIn } from '../identity/sign-in.ts';
 import { readForm } from './form.ts';
 import { refuseForeignOrigin } from './origin.ts';
-import { signInPage, signInStyle, signOutPage, SIGN_OUT_PATH, STYLE_PATH } from './sign-in-page.ts';
+import { signInPage, signOutPage, SIGN_OUT_PATH } from './sign-in-page.ts';
 
 export interface AdminSessionDeps {
   readonly accessTokens: AccessTokens;
@@ -149,11 +150,6 @@ export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
     const isSafe = safeMethods.has(ctx.method);
     ctx.set('Cache-Control', 'no-store');
     ctx.set('Content-Security-Policy', pagePolicy());
-    if (path === STYLE_PATH && isSafe) {
-      ctx.type = 'text/css; charset=utf-8';
-      ctx.body = signInStyle;
-      return;
-    }
     if (wantsPage(ctx)) ctx.state['problemPage'] = ({ message }: Problem) => signInPage({ problem: message });
     if (!isSafe) refuseForeignOrigin(ctx, behindProxy);
     if (ctx.method === 'POST') {
@@ -169,9 +165,6 @@ export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
     return inside(ctx, next);
   };
 }
-
-/** Browsers ask for HTML by name; programs ask for JSON, or for anything. */
-const wantsPage = (ctx: Koa.Context): boolean => ctx.accepts('json', 'html') === 'html';
 
 function showPage(ctx: Koa.Context, page: string): void {
   ctx.type = 'text/html; charset=utf-8';

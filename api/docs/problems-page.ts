@@ -1,10 +1,8 @@
 import { problemAnchor, problems, type ProblemCode } from '../../common/problems.ts';
-
-const escape = (text: string): string =>
-  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+import { escapeHtml, htmlPage } from '../html/page.ts';
 
 /** Text with `code` between backticks, as HTML. */
-const inline = (text: string): string => escape(text).replaceAll(/`([^`]+)`/g, '<code>$1</code>');
+const inline = (text: string): string => escapeHtml(text).replaceAll(/`([^`]+)`/g, '<code>$1</code>');
 
 function rows(): string {
   const codes = Object.keys(problems) as ProblemCode[];
@@ -15,7 +13,7 @@ function rows(): string {
       return `        <tr id="${problemAnchor(code)}">
           <td>${status}</td>
           <th scope="row"><a href="#${problemAnchor(code)}"><code>${code}</code></a></th>
-          <td>${escape(title)}</td>
+          <td>${escapeHtml(title)}</td>
           <td>${inline(advice)}</td>
         </tr>`;
     })
@@ -23,18 +21,12 @@ function rows(): string {
 }
 
 /** The page that the `type` of every error leads to: all codes, what each means, and what to do. */
-export const problemsPage = (): string => `<!doctype html>
-<html lang="en">
-  <head>
-    <meta charset="utf-8" />
-    <meta name="viewport" content="width=device-width, initial-scale=1" />
-    <title>Error codes · Laurel API</title>
-    <link rel="icon" href="data:," />
-    <link rel="stylesheet" href="/docs/style.css" />
-  </head>
-  <body>
-    <header><a href="/docs">Laurel API</a></header>
-    <main>
+export const problemsPage = (): string =>
+  htmlPage({
+    title: 'Error codes · Laurel API',
+    kind: 'docs',
+    body: `    <header><a href="/docs">Laurel API</a></header>
+    <main class="reference">
       <h1>Error codes</h1>
       <p>
         Errors are <a href="https://www.rfc-editor.org/rfc/rfc9457">RFC 9457</a> problem details. Act on
@@ -51,7 +43,5 @@ ${rows()}
         </tbody>
       </table>
       </div>
-    </main>
-  </body>
-</html>
-`;
+    </main>`,
+  });
