@@ -159,6 +159,7 @@ export function adminSession(deps: AdminSessionDeps): Koa.Middleware {
     const identity = await administrator(ctx);
     if (!identity) return askToSignIn(ctx);
     ctx.state['userId'] = identity.userId;
+    delete ctx.state['problemPage']; // nothing to sign in for
     if (isSafe && (path === '/admin' || path === '/admin/' || path === '/admin/sign-in'))
       return ctx.redirect(home);
     if (isSafe && path === SIGN_OUT_PATH) return showPage(ctx, signOutPage(home));

@@ -10,9 +10,6 @@ import { LRUCache } from 'lru-cache';
 import type { Config } from '../../common/config.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
-import { HashingBusy } from '../../common/identity/passwords.ts';
-import { isTransient } from '../../common/postgres.ts';
-import { isRedisAway } from '../../common/redis.ts';
 import type { AdmissionControl } from '../admission/admission.ts';
 import type { Authenticate } from './authenticate.ts';
 import { clientIp, toldOnce } from '../../common/client-ip.ts';
@@ -21,8 +18,9 @@ import { headersOf } from './headers.ts';
 import type { IdempotentWrites } from './idempotency.ts';
 import { KeptRefusals } from './kept-refusals.ts';
 import { KeptReplies } from './kept-replies.ts';
-import { Problem, unavailable } from './problem.ts';
+import { Problem } from './problem.ts';
 import { readBody } from './body.ts';
+import { sendProblem, toProblem } from './send-problem.ts';
 import { RefusedTokens } from './refused-tokens.ts';
 import type { Input, Route, Sacrifice } from './route.ts';
 import type { SecurityLog } from './security-log.ts';
@@ -370,55 +368,4 @@ function refuseOtherMethods(router: Router): Koa.Middleware {
       headers: allow,
     });
   };
-}
-
-/** What went wrong, in the form in which clients get it. Whatever was not foreseen tells nothing of the inside. */
-function toProblem(error: unknown): Problem {
-  if (error instanceof Problem) return error;
-  if (error instanceof HashingBusy) {
-    const detail = 'Too many people are signing in. Send the same request again in a moment.';
-    return new Problem('UNAVAILABLE', detail, { retryAfter: 2, cause: error, quiet: true });
-  }
-  if (isTransient(error) || isRedisAway(error)) return unavailable('A store is away.', error);
-  const { status, expose } = (error ?? {}) as { status?: unknown; expose?: unknown };
-  if (status === 413)
-    return new Problem('PAYLOAD_TOO_LARGE', 'A body may have 16 KB at most.', { cause: error });
-  if (status === 415)
-    return new Problem('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json.', { cause: error });
-  // 403: of a path that leads out of the folder whose files are served.
-  if (status === 404 || (status === 403 && expose === true))
-    return new Problem('NOT_FOUND', 'There is nothing at this address.', { cause: error });
-  if (status === 400 || (expose === true && typeof status === 'number' && status > 400 && status < 500))
-    return new Problem(
-      'INVALID_REQUEST',
-      'The request is not valid: its address or headers cannot be read.',
-      { cause: error },
-    );
-  return new Problem(
-    'INTERNAL_ERROR',
-    'Something went wrong on our side. Tell the operator the X-Request-Id.',
-    { cause: error },
-  );
-}
-
-function sendProblem(ctx: Koa.Context, problem: Problem, requestId: string, log: Logger): void {
-  if (problem.status >= 500 && !problem.options.quiet) {
-    const level = problem.code === 'UNAVAILABLE' ? 'warn' : 'error';
-    log[level](
-      { err: problem.cause ?? problem, requestId, method: ctx.method, path: ctx.path },
-      problem.message,
-    );
-  }
-  ctx.status = problem.status;
-  ctx.set(problem.headers);
-  ctx.remove('ETag');
-  ctx.set('Cache-Control', 'no-store');
-  const page = (ctx.state as { problemPage?: (problem: Problem) => string }).problemPage;
-  if (page) {
-    ctx.body = page(problem);
-    ctx.type = 'text/html; charset=utf-8';
-    return;
-  }
-  ctx.body = JSON.stringify(problem.toBody(ctx.path));
-  ctx.type = 'application/problem+json';
 }

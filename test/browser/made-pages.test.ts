@@ -18,7 +18,11 @@ describe('the pages that the API makes, in a browser', function () {
     ({ page } = opened);
   });
   after(() => opened.close());
-  afterEach(() => expect(opened.complaints.splice(0), 'console').to.deep.equal([]));
+  afterEach(() => {
+    // Chromium tells of the status of a page that is an error, and of nothing else.
+    const unexpected = opened.complaints.splice(0).filter((line) => !/status of 404/.test(line));
+    expect(unexpected, 'console').to.deep.equal([]);
+  });
 
   const goto = (path: string) => page.goto(system.api[0]!.url + path);
   async function fits(): Promise<void> {
@@ -43,7 +47,7 @@ describe('the pages that the API makes, in a browser', function () {
         const hasTheScheme = async () =>
           expect(await lightness()).to.be[colorScheme === 'dark' ? 'below' : 'above'](127);
 
-        for (const path of ['/docs/problems', '/admin']) {
+        for (const path of ['/docs/problems', '/admin', '/nosuch']) {
           it(`${path} fits, and axe finds nothing`, async () => {
             await goto(path);
             await hasTheScheme();
@@ -67,4 +71,22 @@ describe('the pages that the API makes, in a browser', function () {
       });
     }
   }
+
+  it('lead on from an address where nothing is', async () => {
+    const answer = await goto('/nosuch?<script>');
+    expect(answer?.status()).to.equal(404);
+    expect(answer?.headers()).to.include({ 'cache-control': 'no-store' });
+    expect(answer?.headers()['content-security-policy']).to.include("default-src 'self'");
+    expect(await page.getByRole('heading', { level: 1 }).textContent()).to.equal(
+      'There is nothing at this address',
+    );
+    expect(await page.locator('script').count()).to.equal(0);
+    expect(await page.getByRole('link', { name: 'Scoreboard' }).getAttribute('href')).to.equal('/');
+    await page.getByRole('link', { name: 'NOT_FOUND' }).click();
+    await page.waitForURL('**/docs/problems#not-found');
+    await page.goBack();
+    await page.getByRole('link', { name: 'API documentation' }).click();
+    await page.waitForURL('**/docs');
+    await page.locator('.opblock').first().waitFor();
+  });
 });

@@ -260,6 +260,12 @@ describe('operators', () => {
       });
     }
 
+    it('tells a signed-in administrator of an address where nothing is, and asks for no sign-in', async () => {
+      const page = await ask('GET', '/admin/nosuch', { cookie, accept: 'text/html' });
+      expect(page.status).to.equal(404);
+      expect(page.body).to.include('There is nothing at').and.not.to.include('<form');
+    });
+
     it('shows every queue to an administrator', async () => {
       const page = await ask('GET', '/admin/queues', { cookie, accept: 'text/html' });
       expect(page.status).to.equal(200);
