@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -46,6 +47,17 @@ describe('laurel, the command line', function () {
     expect(code).to.equal(0);
     for (const word of ['migrate', 'seed', 'reset-password', 'reconcile', 'Exit codes'])
       expect(stdout).to.include(word);
+  });
+
+  it('ends quietly when nobody reads what it prints any more, as behind “| head”', async () => {
+    const options = { env: { PATH: process.env['PATH'], DATA_DIR: folder } };
+    const child = spawn(process.execPath, ['--import', 'tsx', entry, '--help'], options);
+    const ended = once(child, 'close');
+    child.stdout.destroy(); // long before it prints
+    let stderr = '';
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    expect(await ended).to.deep.equal([141, null]);
+    expect(stderr).to.equal('');
   });
 
   it('ends with 2 on a command that it does not know', async () => {

@@ -2,6 +2,7 @@
 /** `laurel`: the operator's command line. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { endWhenOutputCloses } from '../common/closed-output.ts';
 import { ConfigError } from '../common/config.ts';
 import { Failure, reasonOf } from './failure.ts';
 import { runMigrate } from './migrate.ts';
@@ -95,4 +96,5 @@ async function main(): Promise<number> {
   }
 }
 
+endWhenOutputCloses();
 process.exitCode = await main();

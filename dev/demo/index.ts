@@ -5,6 +5,7 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import { LaurelClient, LaurelError, type CompletionResult } from '../../client/index.ts';
+import { endWhenOutputCloses } from '../../common/closed-output.ts';
 import { loadConfig } from '../../common/config.ts';
 import { demoPassword, demoPlayers } from '../demo-players.ts';
 
@@ -155,6 +156,7 @@ async function main(): Promise<void> {
   console.log(`${completions} completions were counted.`);
 }
 
+endWhenOutputCloses();
 main().catch((error: unknown) => {
   console.error(error instanceof Error ? error.message : String(error));
   process.exitCode = 1;
