@@ -8,6 +8,21 @@ interface Owner {
   pid: number;
   /** See `ProcessInfo.startedAt`: in a container every run may have the same pid. */
   startedAt: string;
+  /** Where it answers, as far as it told. */
+  address?: string | undefined;
+}
+
+/** The folder has an owner that is alive. */
+export class AlreadyRunning extends StackError {
+  override name = 'AlreadyRunning';
+
+  constructor(folder: string, { pid, address }: Owner) {
+    super(
+      `Laurel is already running${address === undefined ? '' : ` at ${address}`} (process ${pid}, data folder ${folder}).\n` +
+        `  To stop it: Ctrl-C in its terminal, or \`kill ${pid}\`.\n` +
+        '  To run another one beside it: `PORT=0 DATA_DIR=<another folder> npm start`.',
+    );
+  }
 }
 
 const fileName = 'owner.json';
@@ -16,30 +31,31 @@ const fileName = 'owner.json';
  * Makes this process the only owner of `folder` until `release` is called or the process ends, however it
  * ends: the lock of a process that is gone does not count.
  *
- * @throws StackError if the owner is alive
+ * @param address where this process answers, told to those who come second
+ * @throws AlreadyRunning if the owner is alive
  */
-export async function acquireLock(folder: string): Promise<{ release(): Promise<void> }> {
+export async function acquireLock(folder: string, address?: string): Promise<{ release(): Promise<void> }> {
   const file = join(folder, fileName);
   const self = await inspectProcess(process.pid);
-  const content = JSON.stringify({ pid: process.pid, startedAt: self?.startedAt ?? '' } satisfies Owner);
+  const owner: Owner = { pid: process.pid, startedAt: self?.startedAt ?? '', address };
   const draft = join(folder, `${fileName}.${randomUUID()}`);
-  await writeFile(draft, content, { mode: 0o644 });
+  await writeFile(draft, JSON.stringify(owner), { mode: 0o644 });
   try {
     // A link appears with its whole content or not at all, and never replaces one that is there.
     while (!(await tryLink(draft, file))) {
-      const owner = await liveOwner(folder);
-      if (owner) {
-        throw new StackError(
-          `Laurel is already running on ${folder} (process ${owner.pid}). ` +
-            'Stop it first, or give this one a data folder of its own.',
-        );
-      }
+      await refuseIfOwned(folder);
       await discardStale(file);
     }
   } finally {
     await rm(draft, { force: true });
   }
   return { release: () => rm(file, { force: true }) };
+}
+
+/** @throws AlreadyRunning if `folder` has an owner that is alive */
+export async function refuseIfOwned(folder: string): Promise<void> {
+  const owner = await liveOwner(folder);
+  if (owner) throw new AlreadyRunning(folder, owner);
 }
 
 /** @returns the owner of `folder`, if it is alive */
@@ -81,7 +97,8 @@ function parse(text: string): Owner | undefined {
     if (typeof value !== 'object' || value === null || !('pid' in value) || !('startedAt' in value))
       return undefined;
     const { pid, startedAt } = value;
-    return typeof pid === 'number' && typeof startedAt === 'string' ? { pid, startedAt } : undefined;
+    const address = 'address' in value && typeof value.address === 'string' ? value.address : undefined;
+    return typeof pid === 'number' && typeof startedAt === 'string' ? { pid, startedAt, address } : undefined;
   } catch {
     return undefined; // cut short by a crash: nobody holds it
   }

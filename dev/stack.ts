@@ -17,6 +17,8 @@ export interface StackOptions {
   databaseUrl?: string | undefined;
   /** A Redis that runs already. It is checked, and left alone by `stop`. */
   redisUrl?: string | undefined;
+  /** Where the caller answers; told to those who would start a second one on the folder. */
+  address?: string | undefined;
   /** Told about what an operator would want to know; never about passwords. */
   log?: Log | undefined;
 }
@@ -58,7 +60,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   if (redisUrl === undefined) await findRedis(); // before anything is created
 
   const folder = await prepareFolder(options.dataDir);
-  const lock = await acquireLock(folder);
+  const lock = await acquireLock(folder, options.address);
   const stops: (() => Promise<void>)[] = [];
   const stopAll = async () => {
     const results = await Promise.allSettled(stops.map((stop) => stop()));

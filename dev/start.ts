@@ -24,6 +24,7 @@ import { buildWeb } from './build-web.ts';
 import { demoPassword, demoPlayers } from './demo-players.ts';
 import { removeEndpoints, writeEndpoints } from './endpoints.ts';
 import { StackError } from './errors.ts';
+import { AlreadyRunning, refuseIfOwned } from './lock.ts';
 import { loadSecrets } from './secrets.ts';
 import { startStack } from './stack.ts';
 
@@ -37,6 +38,7 @@ async function start(): Promise<void> {
   // A demonstration with known passwords is this machine's own, unless somebody says otherwise.
   const given = loadConfig({ HOST: '127.0.0.1', ...definedOnly(process.env) });
   const dataDir = resolve(given.DATA_DIR);
+  await refuseIfOwned(dataDir);
   const secrets = loadSecrets(dataDir);
   const logOf = createLoggers(dataDir, given);
   const log = logOf('start');
@@ -64,12 +66,14 @@ async function run(
   const server = createHttpServer((request, response) => handle(request, response), given);
   const port = await listen(server, given.PORT, given.HOST, 'PORT');
 
+  const url = `http://localhost:${port}`;
   const webRoot = resolve(dataDir, 'web');
   const [stack] = await Promise.all([
     startStack({
       dataDir,
       databaseUrl: given.DATABASE_URL,
       redisUrl: given.REDIS_URL,
+      address: url,
       log: (line) => log.info(line),
     }),
     buildWeb({ outDir: webRoot, minify: false }),
@@ -114,7 +118,6 @@ async function run(
   shutdown.defer('server', () => closeServer(server, 500));
   shutdown.defer('realtime', () => realtime.close());
 
-  const url = `http://localhost:${port}`;
   console.log(`
   Laurel is ready.
 
@@ -172,6 +175,6 @@ start().catch((error: unknown) => {
     error instanceof ConfigError || error instanceof StackError || error instanceof NameBelongsToAnother;
   const message =
     error instanceof Error ? (forPeople ? error.message : (error.stack ?? error.message)) : String(error);
-  console.error(`\n  Laurel could not start.\n\n  ${message}\n`);
+  console.error(`\n  ${error instanceof AlreadyRunning ? '' : 'Laurel could not start.\n\n  '}${message}\n`);
   process.exit(1);
 });

@@ -20,7 +20,7 @@ interface Run {
 }
 
 describe('npm start', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let dataDir: string;
   const runs: Run[] = [];
 
@@ -97,6 +97,22 @@ describe('npm start', function () {
         () => false,
       );
       expect(reached, 'from other machines').to.equal(false);
+    }
+    const seconds = ['0', new URL(url).port].map((PORT) => npmStart({ PORT }));
+    await Promise.all(seconds.map(({ exited }) => exited));
+    for (const again of seconds) {
+      expect(again.npm.exitCode).to.equal(1);
+      // Behind npm's own lines, which begin with ">".
+      const said = again
+        .output()
+        .split('\n')
+        .filter((line) => line.trim() !== '' && !line.startsWith('>'));
+      const { pid } = JSON.parse(await readFile(join(dataDir, 'owner.json'), 'utf8')) as { pid: number };
+      expect(said[0]).to.equal(
+        `  Laurel is already running at ${url} (process ${pid}, data folder ${dataDir}).`,
+      );
+      expect(said.slice(1).join('\n')).to.include(`kill ${pid}`).and.to.include('PORT=0 DATA_DIR=');
+      expect(said).to.have.length(3);
     }
     const player = await Player.join(url);
     expect((await player.play(url, 'COMPLETE_MISSION', 'game1')).status).to.equal(200);
