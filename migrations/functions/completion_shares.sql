@@ -5,15 +5,14 @@
 -- before, after: the score of that period; reached: when it was reached (ms), strictly later than the user's last change, so
 -- that it also tells which of two states is the newer; row_place: where the score's row is, null for none
 create or replace function completion_shares(items jsonb, taken actions[])
-returns table (n bigint, transaction_id text, action_id text, user_id text, leaderboard text, type text, points integer,
-  accepted_at timestamptz, board_period_id integer, is_closed boolean, is_own boolean, is_global boolean, is_all boolean,
+returns table (n bigint, user_id text, board_period_id integer, is_closed boolean, is_own boolean, is_global boolean, is_all boolean,
   row_place tid, before bigint, after bigint, reached bigint)
 language plpgsql as $$
 #variable_conflict use_column
 begin
   return query
   with item as (
-    select n, i ->> 'actionId' as action_id, i ->> 'userId' as user_id, i ->> 'transactionId' as transaction_id
+    select n, i ->> 'actionId' as action_id, i ->> 'userId' as user_id
     from jsonb_array_elements(items) with ordinality e(i, n)
   ),
   -- Looked up once, and not once a row: an installation collects periods for years.
@@ -25,7 +24,7 @@ begin
   ),
   -- One row an action and board: its own, and global.
   award as (
-    select item.n, item.transaction_id, t.id, t.user_id, t.leaderboard, t.type, t.points, t.accepted_at,
+    select item.n, t.user_id, t.leaderboard, t.accepted_at,
       date_trunc('day', t.accepted_at at time zone 'UTC') at time zone 'UTC' as day, b.key as board, b.score_cap as cap,
       least(t.points, b.max_points_per_update)::integer as worth, epoch_ms(t.accepted_at) as accepted_ms,
       b.all_time, coalesce(epoch_ms(s.reached_at), 0) as base_reached
@@ -55,8 +54,7 @@ begin
     join board_periods bp on bp.leaderboard = d.board and bp.period = p.period and bp.starts_at = period_start(p.period, d.day)
   )
   -- Each period has a score of its own under the leaderboard's cap.
-  select x.n, x.transaction_id, x.id, x.user_id, x.leaderboard, x.type, x.points, x.accepted_at,
-    x.board_period_id, x.closed_at is not null, x.board_period_id = x.all_time and x.board = x.leaderboard, x.board = 'global',
+  select x.n, x.user_id, x.board_period_id, x.closed_at is not null, x.board_period_id = x.all_time and x.board = x.leaderboard, x.board = 'global',
     x.board_period_id = x.all_time, x.row_place,
     greatest(base, least(cap, base + total_here - counts)), greatest(base, least(cap, base + total_here)), x.reached_here
   from (

@@ -12,15 +12,17 @@ begin
   with share as materialized (select * from completion_shares(items, taken)),
   -- What each action comes to: on its own leaderboard and on global, all time, and period by period.
   outcome as materialized (
-    select n, max(transaction_id) filter (where is_own) as transaction_id, max(action_id) filter (where is_own) as id,
-      max(user_id) filter (where is_own) as user_id, max(leaderboard) filter (where is_own) as leaderboard,
-      max(type) filter (where is_own) as type, max(points) filter (where is_own) as points,
-      max(accepted_at) filter (where is_own) as accepted_at,
-      max(before) filter (where is_own) as before, max(after) filter (where is_own) as after,
-      max(after - before) filter (where is_all and is_global) as global_delta,
-      coalesce(array_agg(array[board_period_id, after - before, reached]::bigint[]) filter (where after > before), '{}') as effects
-    from share
-    group by n
+    select n, i ->> 'transactionId' as transaction_id, t.id, t.user_id, t.leaderboard, t.type, t.points, t.accepted_at,
+      worth.before, worth.after, worth.global_delta, worth.effects
+    from jsonb_array_elements(items) with ordinality e(i, n)
+    join unnest(taken) t on t.id = i ->> 'actionId' and t.user_id = i ->> 'userId'
+    join (
+      select n, max(before) filter (where is_own) as before, max(after) filter (where is_own) as after,
+        max(after - before) filter (where is_all and is_global) as global_delta,
+        coalesce(array_agg(array[board_period_id, after - before, reached]::bigint[]) filter (where after > before), '{}') as effects
+      from share
+      group by n
+    ) worth using (n)
     order by n
   ),
   gain as materialized (
@@ -31,10 +33,11 @@ begin
     having bool_or(after > before)
     order by user_id, board_period_id
   ),
-  -- By the place of the row, which the user's lock keeps where it was read: that spares a search for each.
+  -- By the place of the row, which the user's lock keeps where it was read: that spares a search for each. All places at once, as
+  -- a scan of each would ask the system for the size of the table.
   risen as (
     update scores s set score = gain.score, reached_at = gain.reached_at
-    from gain where s.ctid = gain.row_place
+    from gain where s.ctid = gain.row_place and s.ctid = any (array(select row_place from gain))
     returning s.board_period_id, s.user_id, s.score, s.reached_at
   ),
   begun as (
@@ -44,9 +47,10 @@ begin
   ),
   milestone as (
     insert into achievements (user_id, key, action_id, unlocked_at)
-    select r.user_id, 'score-' || m.score, r.action_id, r.accepted_at
+    select o.user_id, 'score-' || m.score, o.id, o.accepted_at
     from share r
     join unnest(array[100, 500, 1000, 5000, 10000]) m(score) on r.before < m.score and r.after >= m.score
+    join outcome o on o.n = r.n
     where r.is_global and r.is_all
     on conflict do nothing
     returning action_id, key
