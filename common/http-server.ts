@@ -1,10 +1,5 @@
-import {
-  createServer,
-  type IncomingMessage,
-  type RequestListener,
-  type Server,
-  type ServerResponse,
-} from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Config } from './config.ts';
 
 /** Node's own, milliseconds. */
@@ -16,6 +11,9 @@ const MARGIN_MS = 1000;
  * takes no more of its answer would keep it, and its descriptor. Longer than a completion waits, and than streams are silent.
  */
 const STALLED_MS = 120_000;
+
+/** Requests that may wait for those before them on their connection; browsers and proxies send none. */
+const MOST_WAITING = 20;
 
 const ignore = (): void => undefined;
 
@@ -31,13 +29,13 @@ export function createHttpServer(
   config: Pick<Config, 'KEEP_ALIVE_SECONDS'>,
   stalledMs = STALLED_MS,
 ): Server {
+  const handleInTurn = oneByOne(handle);
   const keepAliveTimeout = config.KEEP_ALIVE_SECONDS * 1000;
   const server = createServer(
     { keepAliveTimeout, headersTimeout: Math.max(HEADERS_TIMEOUT_MS, keepAliveTimeout + MARGIN_MS) },
     (request, response) => {
       response.on('error', ignore);
-      closeWithConnection(request, response);
-      handle(request, response);
+      handleInTurn(request, response);
     },
   );
   server.timeout = stalledMs;
@@ -46,19 +44,21 @@ export function createHttpServer(
 }
 
 /**
- * Has an answer emit `close` when its connection does. Node tells only the one that is being sent: those to requests that were
- * sent behind it on the same connection (pipelined) would be counted as open for ever.
+ * Has requests that are sent behind each other on one connection (pipelined) handled one after the other. Node hands all of them on
+ * at once: each would open files and take places while it waits, and Node does not tell when the connection ends meanwhile.
  */
-function closeWithConnection({ socket }: IncomingMessage, response: ServerResponse): void {
-  // It has the connection: Node tells it.
-  if (response.socket) return;
-  const close = (): void => {
-    if (response.socket || response.closed) return;
-    response.destroy();
-    response.emit('close');
+function oneByOne(handle: RequestListener): RequestListener {
+  const waiting = new WeakMap<Socket, number>();
+  return (request, response) => {
+    const { socket } = request;
+    if (response.socket) return handle(request, response);
+    const before = waiting.get(socket) ?? 0;
+    if (before === MOST_WAITING) return socket.destroy();
+    waiting.set(socket, before + 1);
+    // Its turn has come.
+    response.once('socket', () => {
+      waiting.set(socket, (waiting.get(socket) ?? 1) - 1);
+      handle(request, response);
+    });
   };
-  // A client may send any number behind each other.
-  socket.setMaxListeners(0);
-  socket.once('close', close);
-  response.once('close', () => socket.off('close', close));
 }

@@ -1,14 +1,11 @@
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
-import { connect } from 'node:net';
-import { expect } from 'chai';
 import { after, before } from 'mocha';
 import { Exports } from '../../api/users/exports.ts';
 import { createLogger } from '../../common/logger.ts';
 import { createDatabase, type Database } from '../../common/postgres.ts';
 import { closeRedis, createRedis, untilReady, type Redis } from '../../common/redis.ts';
-import { eventually } from '../support/eventually.ts';
-import { call, Player } from '../support/player.ts';
+import { Player } from '../support/player.ts';
 import { useStores } from '../support/stores.ts';
 import { useSystem } from '../support/system.ts';
 
@@ -50,26 +47,5 @@ describe('exports that nobody reads', function () {
     await Promise.all(ended);
     const last = await exports.open(players[AT_ONCE]!.userId);
     last.destroy();
-  });
-
-  it('end with their connection, also when their turn on it had not come', async () => {
-    const { hostname, port, href } = new URL(system.api[0]!.url);
-    const clients = players.slice(0, AT_ONCE).map(({ token }) => {
-      const client = connect(Number(port), hostname);
-      client.on('error', () => undefined);
-      const ask = (path: string): string =>
-        `GET ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`;
-      client.pause();
-      client.write(ask('/docs/assets/swagger-ui-bundle.js').repeat(12) + ask('/api/v1/users/me/export'));
-      return client;
-    });
-    const { token } = players[AT_ONCE]!;
-    const status = async (): Promise<number> =>
-      (await call(href.replace(/\/$/, ''), 'GET', '/users/me/export', { token })).status;
-    const turns = players.slice(0, AT_ONCE).map(({ userId }) => `${redis.names.limits(userId)}:export`);
-    await eventually(async () => expect(await redis.exists(turns)).to.equal(AT_ONCE));
-    expect(await status()).to.equal(503);
-    for (const client of clients) client.destroy();
-    await eventually(async () => expect(await status()).to.equal(200), { timeoutMs: 20_000 });
   });
 });
