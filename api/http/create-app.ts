@@ -209,15 +209,15 @@ export function createApp(deps: AppDeps): RequestListener {
 
 /**
  * An answer to somebody with a token is nobody else's. One that a shared cache may keep says that it depends on there being a
- * token.
+ * token; one that says nothing of caches would be kept by some of them for a day, erased names included.
  */
 function keepFromSharedCaches(ctx: Koa.Context): void {
   const control = ctx.res.getHeader('Cache-Control')?.toString();
-  if (ctx.get('authorization') === '' && ctx.get('cookie') === '') {
-    if (control?.startsWith('public')) ctx.vary('Authorization');
-  } else if (control?.includes('public'))
+  if (control === undefined) ctx.res.setHeader('Cache-Control', 'no-store');
+  else if (ctx.get('authorization') === '' && ctx.get('cookie') === '') {
+    if (control.startsWith('public')) ctx.vary('Authorization');
+  } else if (control.includes('public'))
     ctx.res.setHeader('Cache-Control', control.replace('public', 'private'));
-  else if (control === undefined) ctx.res.setHeader('Cache-Control', 'no-store');
 }
 
 /** The part of the API that a path is of: `actions` for `/api/v1/actions/:actionId`; empty outside of the API. */

@@ -43,6 +43,20 @@ describe('headers that keep a browser from being turned against its user', () =>
     expect(headers.get('x-content-type-options')).to.equal('nosniff');
   });
 
+  it('tell caches something in every answer: some keep for a day what says nothing', async () => {
+    for (const path of [
+      `/users/${player.userId}`,
+      '/leaderboards',
+      '/leaderboards/global',
+      '/action-types',
+      '/nothing',
+    ])
+      expect((await call(api(), 'GET', path)).headers, path).to.have.property('cache-control');
+    expect((await call(api(), 'GET', `/users/${player.userId}`)).headers['cache-control']).to.equal(
+      'no-store',
+    );
+  });
+
   it('tell caches that an answer depends on the origin wherever it may', async () => {
     const post = (origin?: string): Promise<Answer> =>
       call(api(), 'POST', '/actions', {
