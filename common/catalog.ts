@@ -6,6 +6,7 @@ import type { Logger } from './logger.ts';
 import type { Period } from './periods.ts';
 import { Refresher } from './refresher.ts';
 import type { Database } from './postgres.ts';
+import { isObject } from './validate.ts';
 
 /** A leaderboard as operators define it. */
 export interface Leaderboard {
@@ -49,7 +50,7 @@ interface ActionTypeRow {
   key: string;
   title: string;
   points: number;
-  difficulties: Record<string, number>;
+  difficulties: unknown;
   leaderboards: string[] | null;
   min_duration_ms: number;
   client_signed: boolean;
@@ -63,6 +64,14 @@ interface EndingRow {
   archived_at: Date | null;
   corrected_at: Date | null;
 }
+
+/** The multipliers that can be used: one that was written by another hand must not cost the others their prices. */
+const multipliersIn = (difficulties: unknown): Record<string, number> =>
+  Object.fromEntries(
+    Object.entries(isObject(difficulties) && !Array.isArray(difficulties) ? difficulties : {}).filter(
+      (entry): entry is [string, number] => typeof entry[1] === 'number' && entry[1] >= 0,
+    ),
+  );
 
 /** How often the catalog is read again although nobody said that it changed: an event may have been missed. */
 const RELOAD_MS = 30_000;
@@ -186,7 +195,7 @@ export class Catalog {
           key: row.key,
           title: row.title,
           points: row.points,
-          difficulties: row.difficulties,
+          difficulties: multipliersIn(row.difficulties),
           leaderboards: row.leaderboards,
           minDurationMs: row.min_duration_ms,
           clientSigned: row.client_signed,

@@ -17,6 +17,22 @@ export interface ConnectionSettings {
 const session = { DateStyle: 'ISO,YMD', TimeZone: 'UTC' };
 const reportedDateStyle = 'ISO, YMD';
 
+/** The last time that a Date can hold, ms since the epoch; the first is as long before it. */
+const LAST_TIME = 8.64e15;
+const { TIMESTAMPTZ } = pg.types.builtins;
+const readTime = pg.types.getTypeParser(TIMESTAMPTZ) as (text: string) => unknown;
+
+/** Postgres has times that no Date can hold, `infinity` first: they are the last or the first one here. */
+function timeOf(text: string): Date {
+  const time = readTime(text);
+  if (time instanceof Date && !Number.isNaN(time.getTime())) return time;
+  return new Date(text.startsWith('-') || text.endsWith('BC') ? -LAST_TIME : LAST_TIME);
+}
+const getTypeParser = (id: number, format?: 'text' | 'binary'): unknown =>
+  id === (TIMESTAMPTZ as number) && format !== 'binary'
+    ? timeOf
+    : pg.types.getTypeParser(id, format as 'text');
+
 /** Poolers such as PgBouncer refuse start-up parameters that they do not track. */
 const isRefusedByPooler = (error: unknown): boolean =>
   error instanceof Error && /unsupported startup parameter|command-line options/i.test(error.message);
@@ -73,6 +89,7 @@ export class PostgresConnector {
       application_name: applicationName,
       connectionTimeoutMillis: connectTimeoutMs,
       keepAlive: true,
+      types: { getTypeParser } as pg.CustomTypesConfig,
       ...(pooled
         ? { query_timeout: statementTimeoutMs }
         : { options: startup.map(([name, value]) => `-c ${name}=${value}`).join(' ') }),

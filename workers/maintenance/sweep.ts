@@ -27,13 +27,13 @@ const ROWS_A_PAGE = 500;
 export async function sweepQueued(deps: SweepDeps, all = false): Promise<number> {
   const { db, queues, signatures, aside, signal } = deps;
   let lookedAfter = 0;
-  let after: readonly [number, string, string] = [0, '', ''];
+  let after: readonly [number | null, string, string] = [null, '', ''];
   for (;;) {
     const { rows } = await db.raw<{ rows: (Omit<QueuedRow, 'acceptedAt'> & { acceptedAt: string })[] }>(
       `select action_id as "actionId", user_id as "userId", payload, epoch_ms(accepted_at) as "acceptedAt"
        from queued_completions
        where dead_at is null and enqueued_at < now() - make_interval(secs => ?)
-         and (accepted_at, action_id, user_id) > (from_epoch_ms(?), ?, ?)
+         and (accepted_at, action_id, user_id) > (coalesce(from_epoch_ms(?), '-infinity'), ?, ?)
        order by accepted_at, action_id, user_id limit ?`,
       [all ? 0 : SWEEP_AFTER_S, ...after, ROWS_A_PAGE],
     );
