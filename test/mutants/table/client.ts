@@ -217,4 +217,18 @@ export const client: readonly Mutant[] = [
     tests: ['test/live/fallbacks.test.ts'],
     grep: 'a client goes from sockets',
   },
+  {
+    file: 'client/http.ts',
+    search: "headers, signal, redirect: 'error' }",
+    replace: 'headers, signal }',
+    breaks: 'a redirect takes passwords along to another origin',
+    tests: ['test/client/other-servers.test.ts'],
+  },
+  {
+    file: 'client/retry.ts',
+    search: 'return Math.min(Math.max(0, asked ?? 0), HINT_MAX_MS);',
+    replace: 'return asked ?? 0;',
+    breaks: 'told to wait for ever, a client asks a thousand times a second',
+    tests: ['test/client/other-servers.test.ts'],
+  },
 ];

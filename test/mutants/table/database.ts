@@ -424,4 +424,11 @@ export const database: readonly Mutant[] = [
     tests: ['test/faults/races.test.ts'],
     grep: 'promises one id to one user',
   },
+  {
+    file: 'migrations/functions/epoch_ms.sql',
+    search: "when timestamptz '-infinity' then -62135596800000",
+    replace: '',
+    breaks: 'one completion of no time keeps its user from counting for ever',
+    tests: ['test/faults/foreign-rows.test.ts'],
+  },
 ];
