@@ -426,7 +426,7 @@ export const database: readonly Mutant[] = [
   },
   {
     file: 'migrations/functions/epoch_ms.sql',
-    search: "when timestamptz '-infinity' then -62135596800000",
+    search: "when at = timestamptz '-infinity' then -62135596800000",
     replace: '',
     breaks: 'one completion of no time keeps its user from counting for ever',
     tests: ['test/faults/foreign-rows.test.ts'],
