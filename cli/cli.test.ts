@@ -99,6 +99,18 @@ describe('laurel, the command line', function () {
     if (url.password !== '') expect(stderr).not.to.include(url.password);
   });
 
+  it('names no password of a store that does not answer', async () => {
+    for (const [command, env] of [
+      ['reconcile', { REDIS_URL: 'redis://:hunter2@127.0.0.1:1' }],
+      ['replay', { DATABASE_URL: 'postgres://laurel:hunter2@127.0.0.1:1/laurel' }],
+    ] as const) {
+      const { code, stdout, stderr } = await laurel([command], folder, env);
+      expect(code, stderr).to.equal(1);
+      expect(stderr).to.include('127.0.0.1:1');
+      expect(stdout + stderr, command).not.to.include('hunter2');
+    }
+  });
+
   it('uses the stores of the `npm start` that runs on the data folder', async () => {
     const dataDir = join(folder, 'data');
     await mkdir(dataDir);
@@ -153,6 +165,18 @@ describe('laurel, the command line, against running workers', function () {
     folder = await temporaryFolder('cli');
     expect(system.workers).to.have.length(1);
     db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 1 }, 'test');
+    // Workers reconcile once when they begin, and once for a Redis that they have not seen: later they would find what is meant
+    // for this test.
+    await eventually(
+      async () => {
+        const begun = await db('reconciliations').select('trigger', 'finished_at').orderBy('trigger');
+        expect(begun.map(({ trigger, finished_at: at }) => [trigger, at !== null])).to.deep.equal([
+          ['restart', true],
+          ['schedule', true],
+        ]);
+      },
+      { timeoutMs: 20_000 },
+    );
     await db('users').insert(['x', 'y'].map((id) => ({ id, username: id, username_key: id })));
     await new Ledger(db).apply(['x', 'y'].map((id) => signedJob(id, `reconciled-${id}`)));
   });
