@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { expect } from 'chai';
 import { after, before } from 'mocha';
@@ -277,6 +277,17 @@ describe('the SDK on a running service', function () {
       expect(seen.length).to.be.above(1);
       expect((await client().standing('global', player.userId)).score).to.equal(100);
     });
+  });
+
+  it('leaves nothing on a signal that a game uses for all of its requests', async () => {
+    const { token } = await Player.join(api());
+    const at = (baseUrl: string): LaurelClient => client({ baseUrl, getToken: () => token });
+    const { signal } = new AbortController();
+    await at(api()).play('COMPLETE_TASK', { signal });
+    await at(hasty.url).play('COMPLETE_TASK', { signal });
+    await failure(at(api()).start('NO_SUCH_TYPE', { signal }));
+    await failure(at('http://127.0.0.1:1').start('COMPLETE_TASK', { signal }));
+    expect(getEventListeners(signal, 'abort')).to.deep.equal([]);
   });
 
   it('refuses an address that is none, and says what it needs', () => {

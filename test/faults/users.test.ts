@@ -131,6 +131,22 @@ describe('what Redis knows of users', function () {
     await emptied();
   });
 
+  it('does not keep a connection open whose ban was announced while nobody could hear it', async () => {
+    const [banned, other] = await joined(2);
+    const [[listener, stream], [stranger]] = await Promise.all([watch(banned!), watch(other!)]);
+    await emptied();
+    await stores.redis.kill9();
+    expect((await ban(banned!)).status).to.equal(200);
+    // As when the workers are connected again before the live tier is: the change has been passed on.
+    await db('user_changes').delete();
+    await stores.redis.restart();
+    const closed = () => listener.of('session:closed');
+    await eventually(() => expect(closed()).to.deep.equal([{ code: 'USER_BANNED' }]), within);
+    await Promise.all([listener.ended, stream.ended]);
+    expect(stranger.socket.connected).to.equal(true);
+    await ready();
+  });
+
   it('is told of what was changed past Laurel, by hand in Postgres', async () => {
     const [banned, renamed, demoted, erased] = await joined(4);
     const [listener, stream] = await watch(banned!);

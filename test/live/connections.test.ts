@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { Redis } from 'ioredis';
 import jwt from 'jsonwebtoken';
 import { after, afterEach } from 'mocha';
 import { request } from 'undici';
@@ -143,6 +144,32 @@ describe('connections', () => {
         code: 'connected',
       }),
     );
+  });
+
+  it('are forgotten when they have closed: by the book, by the metrics, and by the next who come', async () => {
+    const base = await realtimeWith({});
+    const player = await Player.join(api());
+    const redis = new Redis(stores.redis.url);
+    const written = (): Promise<number> => redis.zcard(`laurel:{${player.userId}}:connections`);
+    const open = async (): Promise<number[]> => [
+      await metric(base, 'laurel_socket_connections'),
+      await metric(base, 'laurel_stream_connections'),
+      await written(),
+    ];
+    try {
+      const listener = connect(base, player.token);
+      expect(await listener.handshake).to.deep.equal({ code: 'connected' });
+      const opened = await stream(base, '/leaderboards/global/stream', {
+        authorization: `Bearer ${player.token}`,
+      });
+      expect(opened.status).to.equal(200);
+      await eventually(async () => expect(await open()).to.deep.equal([1, 1, 2]));
+      listener.socket.disconnect();
+      await opened.close();
+      await eventually(async () => expect(await open()).to.deep.equal([0, 0, 0]));
+    } finally {
+      await redis.quit();
+    }
   });
 
   it('limits what one instance has open', async () => {

@@ -76,6 +76,29 @@ describe('falling back, and up again', function () {
     }
   });
 
+  it('a client hears of players again after the connection was lost', async () => {
+    const client = new LaurelClient({ baseUrl: site.url });
+    const heard: number[] = [];
+    try {
+      client.on('score:update', ({ score }) => heard.push(score));
+      client.spectate(player.userId);
+      const hears = () =>
+        eventually(
+          async () => {
+            const { body } = await player.play(system.api[0]!.url);
+            await eventually(() => expect(heard).to.include(body.score.current), { timeoutMs: 500 });
+          },
+          { timeoutMs: 15_000 },
+        );
+      await hears();
+      await site.stopRealtime();
+      await site.restartRealtime();
+      await hears();
+    } finally {
+      client.close();
+    }
+  });
+
   const firstScore = async (page: Page): Promise<number> =>
     Number((await page.locator('.entry__score').first().textContent())?.replaceAll(/\D/g, ''));
   const state = (page: Page): Promise<string | null> =>

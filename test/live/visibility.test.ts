@@ -186,6 +186,23 @@ describe('who may see a board', () => {
     ]);
   });
 
+  it('answers without a token what shared caches may keep, also right after somebody with one has asked', async () => {
+    for (const query of ['limit=7', 'limit=7&offset=1', 'period=daily', 'period=daily&date=2026-01-01']) {
+      const path = `/leaderboards/global?${query}`;
+      const own = await call(api(), 'GET', path, { token: player.token });
+      const answer = await call(api(), 'GET', path);
+      expect([own.status, own.headers['cache-control']], path).to.deep.equal([
+        200,
+        'private, max-age=1, stale-while-revalidate=5',
+      ]);
+      expect([answer.status, answer.headers['cache-control']], path).to.deep.equal([
+        200,
+        'public, max-age=1, stale-while-revalidate=5',
+      ]);
+      expect(answer.headers['vary'], path).to.match(/Authorization/);
+    }
+  });
+
   it('is not asked about what means nothing: case, a last slash, an address with a host, _', async () => {
     const urls = [
       '/API/v1/Leaderboards/global/Stream',

@@ -87,7 +87,7 @@ describe('logins', function () {
       await Player.join(api()),
       await Player.join(api()),
     ];
-    await refresh(live.refreshToken);
+    const { body: newest } = await refresh(live.refreshToken);
     await call(api(), 'POST', '/auth/logout', { body: { refreshToken: revoked.refreshToken } });
     const tokensOf = ({ token }: Player) => db('refresh_tokens').where({ session_id: sessionOf(token) });
     await tokensOf(expired).update({ expires_at: db.raw(`now() - interval '23 hours'`) });
@@ -112,11 +112,16 @@ describe('logins', function () {
       token_hash: Buffer.from('past'),
       expires_at: db.raw(`now() - interval '1 s'`),
     });
-    expect(await expireLogins(db, 60)).to.equal(1);
+    // A login lives on by its newest token when its first one is long dead.
+    await tokensOf(live)
+      .whereNotNull('used_at')
+      .update({ expires_at: db.raw(`now() - interval '25 hours'`) });
+    expect(await expireLogins(db, 60)).to.equal(2);
     expect(await db('password_resets')).to.deep.equal([]);
     expect(await left()).to.deep.equal([true, false, false]);
     expect(await tokensOf(revoked)).to.have.length(0);
-    expect(await tokensOf(live)).to.have.length(2);
+    expect(await tokensOf(live)).to.have.length(1);
+    expect(outcome(await refresh(newest.refreshToken as string))).to.equal('200');
   });
 
   it('refuse an expired refresh token', async () => {

@@ -27,6 +27,9 @@ describe('RankRecorder', () => {
           { action_id: 'an-action', previous: null, current: 7 },
         ]),
       );
+      // Ranks need not be on the disk before they count as kept. What the same connection confirms afterwards must be.
+      const { rows } = await db.raw<{ rows: unknown[] }>('show synchronous_commit');
+      expect(rows).to.deep.equal([{ synchronous_commit: 'on' }]);
     } finally {
       await recorder.close();
       await db.destroy();

@@ -54,4 +54,12 @@ export const cli: readonly Mutant[] = [
     breaks: 'seeding does not say whose the name is',
     tests: ['cli/cli.test.ts'],
   },
+  {
+    file: 'cli/reconcile.ts',
+    search: '${withoutPassword(settings.REDIS_URL)}',
+    replace: '${settings.REDIS_URL}',
+    breaks: 'the password of a Redis that is away is printed',
+    tests: ['cli/cli.test.ts'],
+    grep: 'names no password',
+  },
 ];

@@ -231,4 +231,28 @@ export const client: readonly Mutant[] = [
     breaks: 'told to wait for ever, a client asks a thousand times a second',
     tests: ['test/client/other-servers.test.ts'],
   },
+  {
+    file: 'client/http.ts',
+    search: "request.signal?.removeEventListener('abort', abort);",
+    replace: '',
+    breaks: 'every request leaves a listener on the signal of the game',
+    tests: ['test/client/sdk.test.ts'],
+    grep: 'leaves nothing on a signal',
+  },
+  {
+    file: 'client/retry.ts',
+    search: "signal?.removeEventListener('abort', abort);",
+    replace: '',
+    breaks: 'every wait leaves a listener on the signal of the game',
+    tests: ['test/client/sdk.test.ts'],
+    grep: 'leaves nothing on a signal',
+  },
+  {
+    file: 'client/watch/socket-hub.ts',
+    search: 'for (const userId of this.#spectated.keys()) {',
+    replace: 'for (const userId of [] as string[]) {',
+    breaks: 'spectators hear nothing more once the connection was lost',
+    tests: ['test/live/fallbacks.test.ts'],
+    grep: 'hears of players again',
+  },
 ];

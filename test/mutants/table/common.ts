@@ -486,4 +486,18 @@ export const common: readonly Mutant[] = [
     breaks: 'one board that closes at infinity keeps every process from starting',
     tests: ['test/faults/foreign-rows.test.ts'],
   },
+  {
+    file: 'common/users/lua/remember_user.lua',
+    search: "redis.call('EXPIRE', KEYS[1], ARGV[3])",
+    replace: '',
+    breaks: 'profiles of everybody stay in Redis',
+    tests: ['test/flows/redis-keys.test.ts'],
+  },
+  {
+    file: 'common/identity/access-tokens.ts',
+    search: "...(issuer === undefined ? [] : ['iss']),",
+    replace: '',
+    breaks: 'a token signed with EdDSA need not say who issued it',
+    tests: ['test/security/outside-tokens.test.ts'],
+  },
 ];

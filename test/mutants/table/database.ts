@@ -431,4 +431,19 @@ export const database: readonly Mutant[] = [
     breaks: 'one completion of no time keeps its user from counting for ever',
     tests: ['test/faults/foreign-rows.test.ts'],
   },
+  {
+    file: 'migrations/functions/record_ranks.sql',
+    search: "set_config('synchronous_commit', 'off', true)",
+    replace: "set_config('synchronous_commit', 'off', false)",
+    breaks: 'completions are confirmed before they are on the disk',
+    tests: ['workers/completions/rank-recorder.test.ts'],
+  },
+  {
+    file: 'migrations/functions/forgotten_completions.sql',
+    search: 'and dead_at is null offset 0',
+    replace: 'offset 0',
+    breaks: 'a completion that was set aside stops all that its player does next',
+    tests: ['test/faults/poison.test.ts'],
+    grep: 'do not fail what their player does next',
+  },
 ];

@@ -350,4 +350,26 @@ export const workers: readonly Mutant[] = [
     breaks: 'a Postgres that was restored from a backup is contradicted by Redis',
     tests: ['test/faults/users.test.ts'],
   },
+  {
+    file: 'workers/completions/lua/milestones.lua',
+    search: "if ARGV[1] ~= '0' then redis.call('PEXPIREAT', KEYS[1], ARGV[1]) end",
+    replace: '',
+    breaks: 'the places of every past day stay in Redis',
+    tests: ['test/flows/redis-keys.test.ts'],
+  },
+  {
+    file: 'workers/maintenance/expire-logins.ts',
+    search: 'where t.session_id = s.id and t.expires_at >=',
+    replace: 'where false and t.session_id = s.id and t.expires_at >=',
+    breaks: 'a login ends with its first refresh token, however new the last one is',
+    tests: ['test/security/sessions.test.ts'],
+    grep: 'are deleted when they are dead',
+  },
+  {
+    file: 'workers/maintenance/index-keeper.ts',
+    search: 'await onLoss();',
+    replace: '',
+    breaks: 'nothing repeats any more once Redis has lost its data',
+    tests: ['workers/maintenance/index-keeper.test.ts'],
+  },
 ];
