@@ -165,15 +165,13 @@ describe('laurel, the command line, against running workers', function () {
     folder = await temporaryFolder('cli');
     expect(system.workers).to.have.length(1);
     db = createDatabase({ DATABASE_URL: stores.databaseUrl, DATABASE_POOL_MAX: 1 }, 'test');
-    // Workers reconcile once when they begin, and once for a Redis that they have not seen: later they would find what is meant
-    // for this test.
+    // Workers reconcile when they begin, and for a Redis that they have not seen, which may be one job for both: later they would
+    // find what is meant for this test.
     await eventually(
       async () => {
-        const begun = await db('reconciliations').select('trigger', 'finished_at').orderBy('trigger');
-        expect(begun.map(({ trigger, finished_at: at }) => [trigger, at !== null])).to.deep.equal([
-          ['restart', true],
-          ['schedule', true],
-        ]);
+        const begun = await db('reconciliations').select('finished_at');
+        expect(begun.length).to.be.above(0);
+        expect(begun.filter(({ finished_at: at }) => at === null)).to.deep.equal([]);
       },
       { timeoutMs: 20_000 },
     );

@@ -405,7 +405,7 @@ export class BoardIndex implements BoardSource {
         score: 0 - Number(rest[3 * i + 1]),
         reachedAt: Number.parseInt(rest[3 * i + 2] || '0', 16),
       })),
-      neighbors: page,
+      neighbors: { offset: page.offset, entries: page.entries },
     };
   }
 }
