@@ -27,7 +27,8 @@ export function isFrame(value: unknown): value is LeaderboardFrame {
   return (
     isRecord(value) &&
     hasTexts(value, 'leaderboard', 'period', 'timestamp') &&
-    hasNumbers(value, 'version', 'previousVersion', 'total') &&
+    hasNumbers(value, 'version', 'previousVersion') &&
+    (value['total'] === undefined || hasNumbers(value, 'total')) &&
     areEntries(value['entries']) &&
     Array.isArray(value['changes']) &&
     value['changes'].every(isRecord)

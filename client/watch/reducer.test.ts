@@ -54,6 +54,13 @@ describe('client/watch/reducer', () => {
     expect(step.resync).to.equal(false);
   });
 
+  it('takes frames of a service that does not tell the total yet', () => {
+    const earlier = Object.fromEntries(Object.entries(frame(5, 6)).filter(([name]) => name !== 'total'));
+    const step = receiveFrame(at(5), earlier as unknown as LeaderboardFrame);
+    expect(versions(step)).to.deep.equal([6]);
+    expect(step.updates[0]?.board.total).to.equal(1);
+  });
+
   it('holds frames that come before the snapshot, then applies those that follow it', () => {
     let state = NOTHING;
     for (const early of [frame(3, 4), frame(4, 5), frame(5, 6)]) {

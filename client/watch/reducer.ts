@@ -47,11 +47,13 @@ export function receiveFrame(state: BoardState, frame: LeaderboardFrame): Step {
   if (frame.previousVersion !== board.version) {
     return { state: { ...state, syncing: true, held: [frame] }, updates: [], resync: true };
   }
+  // A service of an earlier version does not say how many there are; never fewer than are shown.
+  const { total = Math.max(board.total, frame.entries.length) } = frame;
   const next: Board = {
     ...board,
     version: frame.version,
     updatedAt: frame.timestamp,
-    total: frame.total,
+    total,
     entries: frame.entries,
   };
   return {
