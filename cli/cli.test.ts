@@ -1,5 +1,4 @@
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -7,6 +6,7 @@ import { after, before } from 'mocha';
 import { redeemPasswordReset } from '../common/identity/password-resets.ts';
 import { createDatabase, type Database } from '../common/postgres.ts';
 import { ensureUser } from '../common/seed.ts';
+import { expectQuietEnd } from '../test/support/closed-output.ts';
 import { temporaryFolder } from '../test/support/run-folder.ts';
 import { eventually } from '../test/support/eventually.ts';
 import { signedJob } from '../test/support/jobs.ts';
@@ -49,16 +49,8 @@ describe('laurel, the command line', function () {
       expect(stdout).to.include(word);
   });
 
-  it('ends quietly when nobody reads what it prints any more, as behind “| head”', async () => {
-    const options = { env: { PATH: process.env['PATH'], DATA_DIR: folder } };
-    const child = spawn(process.execPath, ['--import', 'tsx', entry, '--help'], options);
-    const ended = once(child, 'close');
-    child.stdout.destroy(); // long before it prints
-    let stderr = '';
-    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
-    expect(await ended).to.deep.equal([141, null]);
-    expect(stderr).to.equal('');
-  });
+  it('ends quietly when nobody reads what it prints any more, as behind “| head”', () =>
+    expectQuietEnd([entry, '--help'], { DATA_DIR: folder }));
 
   it('ends with 2 on a command that it does not know', async () => {
     const { code, stderr } = await laurel(['recncile'], folder);

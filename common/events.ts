@@ -1,9 +1,9 @@
 import type { CompletionName } from './actions.ts';
+import { LogThrottle } from './log-throttle.ts';
 import type { Logger } from './logger.ts';
 import { unwrap, type Redis } from './redis.ts';
 import { periods, type Period } from './periods.ts';
-import { Seldom } from './seldom.ts';
-import { hasTexts, isObject } from './validate.ts';
+import { hasTexts, isObject, LAST_TIME_MS } from './validate.ts';
 
 /** A board's top 10 changed, or (`reset`) the board was made again. Ranks here are 0-based, -1 for none. */
 export interface BoardEvent {
@@ -88,7 +88,7 @@ const isListOf =
     Array.isArray(value) && value.every(isItem);
 const isWhole = (value: unknown): boolean => Number.isSafeInteger(value);
 /** Times that a date can have, ms since the epoch. */
-const isTime = (value: unknown): boolean => isWhole(value) && Math.abs(value as number) <= 8.64e15;
+const isTime = (value: unknown): boolean => isWhole(value) && Math.abs(value as number) <= LAST_TIME_MS;
 /** A list of rows: a user id, and then numbers. */
 const areRows = (value: unknown, areNumbers: (numbers: readonly unknown[]) => boolean): boolean =>
   Array.isArray(value) &&
@@ -138,7 +138,7 @@ export class EventListener {
   readonly #log: Logger;
   readonly #handlers = new Map<string, ((message: unknown) => void)[]>();
   readonly #resumed: (() => void)[] = [];
-  readonly #seldom = new Seldom();
+  readonly #throttle = new LogThrottle();
   #lost = false;
 
   /** @param redis a connection of use `subscriber`, for this listener alone */
@@ -196,7 +196,7 @@ export class EventListener {
     handlers.push((message) => {
       if (isOfForm(message)) handle(message);
       else
-        this.#seldom.tell(`form ${channel}`, (times) =>
+        this.#throttle.log(`form ${channel}`, (times) =>
           this.#log.warn(
             { channel, times },
             'an event was not of its form: see who else writes to this Redis',
@@ -212,7 +212,7 @@ export class EventListener {
       const parsed: unknown = JSON.parse(message);
       for (const handle of this.#handlers.get(channel) ?? []) handle(parsed);
     } catch (error) {
-      this.#seldom.tell(`fault ${channel}`, (times) =>
+      this.#throttle.log(`fault ${channel}`, (times) =>
         this.#log.error({ err: error, channel, times }, 'handling an event failed'),
       );
     }

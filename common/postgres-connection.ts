@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import pg from 'pg';
 import { parsePostgresAddress, type PostgresAddress } from './postgres-address.ts';
+import { LAST_TIME_MS } from './validate.ts';
 
 export interface ConnectionSettings {
   /** shown in `pg_stat_activity` */
@@ -17,8 +18,6 @@ export interface ConnectionSettings {
 const session = { DateStyle: 'ISO,YMD', TimeZone: 'UTC' };
 const reportedDateStyle = 'ISO, YMD';
 
-/** The last time that a Date can hold, ms since the epoch; the first is as long before it. */
-const LAST_TIME = 8.64e15;
 const { TIMESTAMPTZ } = pg.types.builtins;
 const readTime = pg.types.getTypeParser(TIMESTAMPTZ) as (text: string) => unknown;
 
@@ -26,7 +25,7 @@ const readTime = pg.types.getTypeParser(TIMESTAMPTZ) as (text: string) => unknow
 function timeOf(text: string): Date {
   const time = readTime(text);
   if (time instanceof Date && !Number.isNaN(time.getTime())) return time;
-  return new Date(text.startsWith('-') || text.endsWith('BC') ? -LAST_TIME : LAST_TIME);
+  return new Date(text.startsWith('-') || text.endsWith('BC') ? -LAST_TIME_MS : LAST_TIME_MS);
 }
 const getTypeParser = (id: number, format?: 'text' | 'binary'): unknown =>
   id === (TIMESTAMPTZ as number) && format !== 'binary'

@@ -1,6 +1,6 @@
+import { LogThrottle } from './log-throttle.ts';
 import type { Logger } from './logger.ts';
 import type { Redis } from './redis.ts';
-import { Seldom } from './seldom.ts';
 
 /** What Redis, or a script in it, answers when a key holds another thing than Laurel keeps there. */
 const unusable =
@@ -20,7 +20,7 @@ export const droppedKeys = (): number => dropped;
  * @returns what hears of every error that Redis answers
  */
 export function unusableKeys(log: Logger): (redis: Redis, error: Error) => void {
-  const seldom = new Seldom();
+  const throttle = new LogThrottle();
   return (redis, error) => {
     if (!isUnusable(error)) return;
     const { args = [] } = (error as { command?: { args?: readonly unknown[] } }).command ?? {};
@@ -29,7 +29,7 @@ export function unusableKeys(log: Logger): (redis: Redis, error: Error) => void 
     const reason = error.message.slice(0, 200);
     if (keys.length === 0) {
       if (own.length === 0) return;
-      seldom.tell('queue', (times) =>
+      throttle.log('queue', (times) =>
         log.error(
           { keys: own.slice(0, 5), reason, times },
           'a queue in Redis holds what no queue can: see who else writes to this Redis, and delete the key',
@@ -43,7 +43,7 @@ export function unusableKeys(log: Logger): (redis: Redis, error: Error) => void 
         dropped += count;
       })
       .catch(() => undefined);
-    seldom.tell('key', (times) =>
+    throttle.log('key', (times) =>
       log.error(
         { keys: keys.slice(0, 5), reason, times },
         'a key in Redis held what Laurel does not keep there, and is dropped: see who else writes to this Redis',

@@ -1,5 +1,8 @@
 import Joi from 'joi';
 
+/** The last time that a Date can hold, ms since the epoch; the first is as long before it. */
+export const LAST_TIME_MS = 8.64e15;
+
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null;
 

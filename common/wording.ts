@@ -65,6 +65,10 @@ export function fieldErrors(error: Joi.ValidationError, schema: Joi.ObjectSchema
   return [...new Map(faults.map((fault) => [`${fault.path} ${fault.message}`, fault])).values()];
 }
 
+/** All of it in one sentence. @param part what an error without a path is about */
+export const sentenceOf = (errors: readonly FieldError[], part = ''): string =>
+  errors.map(({ path, message }) => `${path || part} ${message}`.trim()).join('; ');
+
 const fieldsOf = (schema: Joi.ObjectSchema): string[] => {
   const { keys = {} } = schema.describe() as { keys?: Record<string, Joi.Description> };
   return Object.keys(keys).filter((key) => key !== '_'); // which libraries add, and which means nothing

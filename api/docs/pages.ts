@@ -24,8 +24,6 @@ const page = htmlPage({
     <script src="/docs/start.js" defer></script>`,
 });
 
-const textOf = (file: string): string => readFileSync(new URL(file, import.meta.url), 'utf8');
-
 /** Swagger UI has dark colours too, and leaves it to the page to ask for them. */
 const startScript = `const dark = matchMedia('(prefers-color-scheme: dark)');
 const follow = () => document.documentElement.classList.toggle('dark-mode', dark.matches);
@@ -42,7 +40,10 @@ export function docsPages(document: unknown): Koa.Middleware[] {
     '/docs': ['text/html; charset=utf-8', page],
     [PROBLEMS_PAGE]: ['text/html; charset=utf-8', problemsPage()],
     [STYLE_PATH]: ['text/css; charset=utf-8', style],
-    '/docs/reference.css': ['text/css; charset=utf-8', textOf('reference.css')],
+    '/docs/reference.css': [
+      'text/css; charset=utf-8',
+      readFileSync(new URL('reference.css', import.meta.url), 'utf8'),
+    ],
     '/docs/start.js': ['text/javascript; charset=utf-8', startScript],
   };
   return [

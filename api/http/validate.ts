@@ -1,5 +1,5 @@
 import type Joi from 'joi';
-import { fieldErrors, wording } from '../../common/wording.ts';
+import { fieldErrors, sentenceOf, wording } from '../../common/wording.ts';
 import { Problem, type FieldError } from './problem.ts';
 
 const MAX_DEPTH = 20;
@@ -32,11 +32,7 @@ function refuseHostileText(text: string): void {
 
 /** @param part what an error without a path is about */
 const invalid = (errors: FieldError[], part = ''): Problem =>
-  new Problem(
-    'INVALID_REQUEST',
-    errors.map(({ path, message }) => `${path || part} ${message}`.trim()).join('; '),
-    { errors },
-  );
+  new Problem('INVALID_REQUEST', sentenceOf(errors, part), { errors });
 
 const whole = { params: 'the path', query: 'the query', body: 'the body' };
 

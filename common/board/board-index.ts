@@ -292,13 +292,13 @@ export class BoardIndex implements BoardSource {
     )) as string[];
     const [version, total, updatedAt, ...flat] = reply;
     if (version === undefined) throw new BoardIncomplete(`${boardId(board)} is not complete in Redis`);
-    return this.#readable(board, {
+    return {
       version: Number(version),
       total: Number(total),
       updatedAt: Number(updatedAt),
       offset,
-      entries: entriesOf(flat),
-    });
+      entries: await this.#read(board, flat, version, updatedAt),
+    };
   }
 
   async after(board: BoardRef, last: Entry, limit: number): Promise<BoardPage> {
@@ -312,19 +312,29 @@ export class BoardIndex implements BoardSource {
     )) as string[];
     const [version, total, updatedAt, offset, ...flat] = reply;
     if (version === undefined) throw new BoardIncomplete(`${boardId(board)} is not complete in Redis`);
-    return this.#readable(board, {
+    return {
       version: Number(version),
       total: Number(total),
       updatedAt: Number(updatedAt),
       offset: Number(offset),
-      entries: entriesOf(flat),
-    });
+      entries: await this.#read(board, flat, version, updatedAt),
+    };
   }
 
-  /** @throws BoardIncomplete when somebody else has written into the board: it is dropped, and made again */
-  async #readable(board: BoardRef, page: BoardPage): Promise<BoardPage> {
-    const { version, updatedAt, entries } = page;
-    if ([version, updatedAt].every(Number.isSafeInteger) && entries.every(isReadable)) return page;
+  /**
+   * Entries as a script returned them.
+   *
+   * @param numbers what else of the board must be whole numbers
+   * @throws BoardIncomplete when another program has written into the board: it is dropped, and made again
+   */
+  async #read(
+    board: BoardRef,
+    flat: readonly string[],
+    ...numbers: readonly (string | undefined)[]
+  ): Promise<Entry[]> {
+    const entries = entriesOf(flat);
+    if (numbers.every((one) => Number.isSafeInteger(Number(one))) && entries.every(isReadable))
+      return entries;
     await this.#drop(board);
     throw new BoardIncomplete(`${boardId(board)} held in Redis what Laurel does not keep there`);
   }
@@ -389,23 +399,19 @@ export class BoardIndex implements BoardSource {
     const [version, total, , ...rest] = reply;
     if (version === undefined) throw new BoardIncomplete(`${boardId(board)} is not complete in Redis`);
     const around = rest.slice(3 * userIds.length);
-    const page = await this.#readable(board, {
+    return {
       version: Number(version),
       total: Number(total),
-      updatedAt: 0,
-      offset: Number(around[0] ?? 0),
-      entries: entriesOf(around.slice(1)),
-    });
-    return {
-      version: page.version,
-      total: page.total,
       standings: userIds.map((userId, i) => ({
         userId,
         rank: rankOf(rest[3 * i]),
         score: 0 - Number(rest[3 * i + 1]),
         reachedAt: Number.parseInt(rest[3 * i + 2] || '0', 16),
       })),
-      neighbors: { offset: page.offset, entries: page.entries },
+      neighbors: {
+        offset: Number(around[0] ?? 0),
+        entries: await this.#read(board, around.slice(1), version),
+      },
     };
   }
 }

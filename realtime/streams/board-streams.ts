@@ -8,7 +8,7 @@ import type { Identity } from '../../common/identity/access-tokens.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
 import { periods, type Period } from '../../common/periods.ts';
-import { fieldErrors, wording } from '../../common/wording.ts';
+import { fieldErrors, sentenceOf, wording } from '../../common/wording.ts';
 import { watchedId, type BoardFeeds, type Watched } from '../boards/board-feeds.ts';
 import type { Delivery } from '../boards/fan-out.ts';
 import type { SentFrame } from '../boards/signer.ts';
@@ -185,9 +185,7 @@ export class BoardStreams {
     };
     if (error) {
       const errors = fieldErrors(error, querySchema);
-      throw new Refusal('INVALID_REQUEST', errors.map((e) => `${e.path} ${e.message}`).join('; '), {
-        errors,
-      });
+      throw new Refusal('INVALID_REQUEST', sentenceOf(errors), { errors });
     }
     const board = findBoard({ leaderboard: decode(rawKey), period: query.period }, identity);
     if (!board) throw unknownBoard();
