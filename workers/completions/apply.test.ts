@@ -312,6 +312,38 @@ describe('apply_completions', function () {
     }
   });
 
+  it('says of every row whether boards may show it: not those of the banned, the erased and the unknown', async () => {
+    const userIds = ['row-shown', 'row-banned', 'row-erased'];
+    await db('users').insert(userIds.map((id) => ({ id, username: id, username_key: id })));
+    await db('users').where({ id: 'row-banned' }).update({ banned_at: new Date() });
+    await db('users').where({ id: 'row-erased' }).update({ erased_at: new Date() });
+    const everyone = [...userIds, 'row-unknown'];
+    const { boards: written } = await ledger.apply(everyone.map((id) => signedJob(id, `of-${id}`)));
+    expect(written).to.have.length(8);
+    for (const { rows } of written)
+      expect(Object.fromEntries(rows.map(([id, , , hidden]) => [id, hidden]))).to.deep.equal({
+        'row-shown': false,
+        'row-banned': true,
+        'row-erased': true,
+        'row-unknown': true,
+      });
+  });
+
+  it('keeps no address of an erased user, also of a completion that does not count', async () => {
+    await db('users').insert({ id: 'late', username: 'late', username_key: 'late', erased_at: new Date() });
+    await db('leaderboards')
+      .where({ key: 'game2' })
+      .update({ closes_at: new Date(BEGIN) });
+    const job = { ...signedJob('late', 'late-action', { leaderboard: 'game2', acceptedAt: BEGIN }) };
+    const { items } = await ledger.apply([{ ...job, ip: '203.0.113.9', userAgent: 'a phone' }]);
+    await db('leaderboards').where({ key: 'game2' }).update({ closes_at: null });
+    expect(items[0]?.outcome).to.equal('closed');
+    expect(await db('actions').where({ id: 'late-action' }).first('ip', 'user_agent')).to.deep.equal({
+      ip: null,
+      user_agent: null,
+    });
+  });
+
   it('counts an id that two users signed for the first of them, without failing the batch', async () => {
     const userIds = ['one-id-first', 'one-id-second'];
     await db('users').insert(userIds.map((id) => ({ id, username: id, username_key: id })));

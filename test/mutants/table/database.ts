@@ -11,6 +11,22 @@ export const database: readonly Mutant[] = [
     grep: 'three batches of one user',
   },
   {
+    file: 'migrations/functions/count_completions.sql',
+    search: 'user_id <> all (shown)',
+    replace: 'false',
+    breaks: 'boards in Redis show banned and erased users who still play',
+    tests: ['workers/completions/apply.test.ts'],
+    grep: 'whether boards may show it',
+  },
+  {
+    file: 'migrations/functions/take_actions.sql',
+    search: "then i - '{ip,userAgent}'::text[] else i end",
+    replace: 'then i else i end',
+    breaks: 'an erased user’s address is kept with a completion that does not count',
+    tests: ['workers/completions/apply.test.ts'],
+    grep: 'keeps no address of an erased user',
+  },
+  {
     file: 'migrations/functions/take_actions.sql',
     search: 'and a.user_id = i."userId" and a.status in',
     replace: 'and a.status in',
